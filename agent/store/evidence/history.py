@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import func
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -20,7 +21,7 @@ from agent.store.sites.sites import name_of
 from agent.store.tables import AgentRow, TrailRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
 
@@ -87,6 +88,32 @@ class History(Repository):
             TrailEntry(number, at, site, actor, act, subject, json.loads(facts), sha256)
             for number, at, actor, act, subject, facts, sha256 in rows
         ]
+
+    def list_joint(
+        self, acts: Collection[str], *, since: datetime, limit: int
+    ) -> list[tuple[str, str, datetime]]:
+        """Return name, actor and instant of acts on several subjects at once, newest first.
+
+        Args:
+            acts: Names of acts.
+            since: First instant, aware.
+            limit: Maximum number.
+        """
+        one = (col(TrailRow.act), col(TrailRow.actor), col(TrailRow.at))
+        query = (
+            select_columns(*one)
+            .where(
+                col(TrailRow.site_id) == self._whose.site_id,
+                col(TrailRow.at) >= since,
+                col(TrailRow.act).in_(acts),
+            )
+            .group_by(*one)
+            .having(func.count() > 1)
+            .order_by(col(TrailRow.at).desc())
+            .limit(limit)
+        )
+        with reading(self._engine) as session:
+            return [(act, actor, at) for act, actor, at in session.execute(query)]
 
     def iter_pages(
         self, query: HistoryQuery, *, limit: int, before: int | None = None

@@ -24,6 +24,7 @@ from agent.store.tables import (
     SpecimenRow,
     TrailRow,
 )
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +62,8 @@ class OrderCorrections(OrderRepository):
             row = self._get_known(session, number)
             pending = orders.pending(row.facts)
             if not pending:
-                raise WrongUse(f"No list changes anything of order {row.number}.")
+                text = _("No list changes anything of order {number}.")
+                raise WrongUse(text.format(number=row.number))
             orders.amend(row, accept=accept, by=by, reason=reason, at=at)
             session.add(row)
             self._remember(
@@ -135,9 +137,10 @@ class OrderCorrections(OrderRepository):
         """
         _require_reason(by, reason)
         if not (keys.get("order") and keys.get("specimen")):
-            raise WrongUse("an assignment needs an order number and a specimen.")
+            raise WrongUse(_("An assignment needs an order number and a specimen."))
         if wrong := next((word for word in keys.values() if not word.isprintable()), ""):
-            raise WrongUse(f"{wrong!r} has letters that cannot be shown; type it again.")
+            text = _("{word} has letters that cannot be shown; type it again.")
+            raise WrongUse(text.format(word=repr(wrong)))
         with writing(self._engine) as session:
             for public_id in sorted(public_ids):  # as `Labels.decide_all`
                 row = labels.micrograph_of(session, public_id, alone=True)
@@ -171,9 +174,12 @@ class OrderCorrections(OrderRepository):
         try:
             specimens.attach(session, self._whose, row, bundle, at=at)
         except specimens.OtherBundle as other:
+            text = _(
+                "{id}: {other}, this field by {bundle}; decide it at the review page, then assign "
+                "it."
+            )
             raise WrongUse(
-                f"{row.public_id}: {other}, this field by {bundle}; decide it at the review page, "
-                "then assign it."
+                text.format(id=row.public_id, other=other, bundle=bundle or "–")
             ) from other
         if lead:
             order_naming.settle(session, [row.id or 0], by=by, reason=reason, at=at)
@@ -190,6 +196,28 @@ class OrderCorrections(OrderRepository):
                 for row, act in zip(rows, acts, strict=True)
                 if _is_where(session, row, act)
             ]
+
+    def find_assigned(
+        self, public_ids: Sequence[str], keys: Mapping[str, str], *, by: str, reason: str
+    ) -> datetime | None:
+        """Return when one act of a person assigned all these fields so, and left them there.
+
+        Args:
+            public_ids: Of the micrographs.
+            keys: As in `assign_all`.
+            by: Who.
+            reason: Why.
+        """
+        with reading(self._engine) as session:
+            same = and_(col(TrailRow.subject).in_(public_ids), col(TrailRow.actor) == by)
+            last = {e.subject: e for e in audit_log.entries(session, act=ASSIGNED, where=same)}
+            acts = [act for act in last.values() if act.facts["reason"] == reason]
+            is_whole = len(acts) == len(set(public_ids)) and len({act.at for act in acts}) == 1
+            if not is_whole or any(act.facts["now"] != dict(keys) for act in acts):
+                return None
+            rows = [labels.micrograph_of(session, act.subject) for act in acts]
+            stay = all(_is_where(session, row, act) for row, act in zip(rows, acts, strict=True))
+            return acts[0].at if stay else None
 
     def undo_assigned(
         self, of: str, assigned_at: datetime, *, by: str, at: datetime, lead: bool = False
@@ -214,7 +242,8 @@ class OrderCorrections(OrderRepository):
             for act in sorted(acts, key=lambda act: act.subject):
                 row = labels.micrograph_of(session, act.subject, alone=True)
                 if not _is_where(session, row, act):
-                    raise WrongUse(f"{act.subject}: it was moved since; nothing was taken back.")
+                    text = _("{id}: it was moved since; nothing was taken back.")
+                    raise WrongUse(text.format(id=act.subject))
                 was = act.facts.get(BEFORE) or {}
                 if place := was.get(PLACE):
                     keys = dict(zip(("order", "specimen", "preparation"), place, strict=True))
@@ -222,10 +251,11 @@ class OrderCorrections(OrderRepository):
                     self._assign(session, row, keys, by=by, reason=reason, at=at, lead=lead)
                     continue
                 if order_naming.is_settled_by(session, row, of, assigned_at):
-                    raise WrongUse(
-                        f"{act.subject}: the assignment settled what else names it, for good. "
-                        "Assign it to where it belongs."
+                    text = _(
+                        "{id}: the assignment settled what else names it, for good. Assign it to "
+                        "where it belongs."
                     )
+                    raise WrongUse(text.format(id=act.subject))
                 self._unassign(session, row, act, by=by, at=at)
             return len(acts)
 
@@ -318,7 +348,8 @@ class OrderCorrections(OrderRepository):
             )
             row = session.exec(query).first()
             if row is None:
-                raise WrongUse(f"order {number} has no specimen {specimen!r} yet.")
+                text = _("Order {number} has no specimen {specimen} yet.")
+                raise WrongUse(text.format(number=number, specimen=specimen))
             known = specimens.preparations(session, row.id or 0)
             name = str(
                 max([specimens.number_of(prepared.name) for prepared in known], default=0) + 1
@@ -355,9 +386,9 @@ def _is_where(session: Session, row: MicrographRow, act: TrailEntry) -> bool:
 
 def _require_reason(by: str, reason: str) -> None:
     if not by.strip():
-        raise WrongUse("say who with --by NAME.")
+        raise WrongUse(_("Name who does it (in the shell: --by NAME)."))
     if not reason.strip():
-        raise WrongUse("say why with --reason TEXT: it is kept with the field.")
+        raise WrongUse(_("Add a reason (in the shell: --reason TEXT). It is kept with the field."))
 
 
 def _build_superseded(

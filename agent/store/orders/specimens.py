@@ -29,6 +29,7 @@ from agent.store.tables import (
     Row,
     SpecimenRow,
 )
+from reports import gettext as _
 from reports import marked
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class OtherBundle(AgentError):  # noqa: N818 - a finding, said in the message
     """
 
     def __init__(self, specimen: str, bundle: str) -> None:
-        super().__init__(f"specimen {specimen} is judged by the bundle {bundle}")
+        text = _("specimen {specimen} is judged by the bundle {bundle}")
+        super().__init__(text.format(specimen=specimen, bundle=bundle))
         self.bundle = bundle
 
 

@@ -31,6 +31,7 @@ from agent.store.people.label_decisions import (
 from agent.store.people.review_rank import DOUBTED_RANK, rank_of, with_urgency
 from agent.store.tables import LabelRow, MicrographRow, ResultRow, TrailRow
 from agent.triage import Reason
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,14 +87,13 @@ def _decide(
     if decision.result_seen and not _is_result_of(session, decision.result_seen, micrograph):
         raise WrongUse(f"{public_id}: it has no result of the number {decision.result_seen}.")
     if expected not in ("any", before.id if before else None):
-        raise DecisionConflict(
-            f"{public_id}: {before.by if before else 'another reviewer'} decided in between."
-        )
+        who = before.by if before else _("another reviewer")
+        raise DecisionConflict(_("{id}: {who} decided in between.").format(id=public_id, who=who))
     if before and _lacks_reason(session, decision, before):
-        raise WrongUse(
-            f"{public_id}: already decided by {before.by}. Add a comment to change it (in the "
-            "shell: --comment)."
+        text = _(
+            "{id}: already decided by {who}. Add a comment to change it (in the shell: --comment)."
         )
+        raise WrongUse(text.format(id=public_id, who=before.by))
     row = LabelRow(
         micrograph_id=micrograph.id or 0,
         result_id=decision.result_seen or (result.id if result else None),
@@ -130,7 +130,7 @@ def _undo(session: Session, public_id: str, *, by: str, at: datetime) -> int:
     own = [earlier for earlier in standing if earlier.by == by]
     holds = label_decisions.holding(standing, two=two) or (own[-1] if own else None)
     if holds is None:
-        raise WrongUse(f"{public_id}: there is no decision to take back.")
+        raise WrongUse(_("{id}: there is no decision to take back.").format(id=public_id))
     row = LabelRow(
         micrograph_id=micrograph.id or 0,
         result_id=holds.result_id,
@@ -479,6 +479,26 @@ class Labels(Repository):
         with reading(self._engine) as session:
             return list(session.exec(query))
 
+    def count_newest_given(self, *, by: str, at: datetime) -> int:
+        """Return how many labels of one act are the newest of their micrographs."""
+        undone = select(LabelRow.supersedes).where(
+            LabelRow.kind == UNDO, col(LabelRow.supersedes).is_not(None)
+        )
+        valid = (col(LabelRow.kind).not_in(NO_DECISION), col(LabelRow.id).not_in(undone))
+        given = select(LabelRow.micrograph_id).where(
+            LabelRow.decided_at == at, LabelRow.by == by, *valid
+        )
+        newest = (
+            select(func.max(LabelRow.id))
+            .where(col(LabelRow.micrograph_id).in_(given), *valid)
+            .group_by(col(LabelRow.micrograph_id))
+        )
+        query = select(func.count(col(LabelRow.id))).where(
+            col(LabelRow.id).in_(newest), LabelRow.decided_at == at, LabelRow.by == by
+        )
+        with reading(self._engine) as session:
+            return session.exec(query).one()
+
     def mark_suspect(
         self, public_id: str, *, label_id: int, sentence: str, by: str, at: datetime
     ) -> bool:
@@ -561,7 +581,7 @@ class Labels(Repository):
                 .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
             )
             reviews = []
-            for _, rows in groupby(session.exec(query), key=lambda row: row[0].micrograph_id):
+            for _key, rows in groupby(session.exec(query), key=lambda row: row[0].micrograph_id):
                 given = list(rows)
                 two = label_decisions.votes_of([label for label, *_ in given])
                 if len(two) >= label_decisions.TWO:

@@ -314,6 +314,9 @@ def render_archive(
         view_query=urlencode(asked),
         notice=_find_notice(request),
         undo=_find_undo(request),
+        acts=list(archive_acts.list_undoable(desk, who=who, is_lead=may_lead(request)))
+        if may_decide(request)
+        else (),
         problem=problem,
         may_save=bool(who),
     )
@@ -329,6 +332,7 @@ NO_SEARCH: dict[str, Any] = {
     "view_query": "",
     "notice": "",
     "undo": (),
+    "acts": (),
     "problem": "",
     "may_save": False,
     "sorts": (),

@@ -7,6 +7,7 @@ import re
 import secrets
 import tempfile
 import zipfile
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import StreamingResponse
@@ -17,11 +18,13 @@ from agent.nightly import add_needles
 from agent.nightly.page.micrograph_rows import COLUMNS, NEEDLE_COLUMNS, build_record
 from agent.objects import ObjectsUnavailable
 from agent.roundrobin.campaign import Invited, set_up
+from agent.site_time import local_full
 from agent.store import LEADS_DOUBT, NewImage
 from agent.triage import Reason
 from agent.web.orders.order_fields import is_blind, remember_read
 from agent.web.review.decisions import LONGEST_COMMENT
 from reports import gettext as _
+from reports import ngettext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,6 +42,10 @@ MOST_DECIDED = 200
 MOST_ROWS, MOST_IMAGES = 10_000, 200
 MOST_IMAGE_BYTES = 2_000_000_000
 REQUESTED = "archive.review_requested"
+JOINT = (GIVEN, ASSIGNED) = ("label.given", "field.assigned")
+"""Acts that one form gives for several micrographs."""
+UNDOABLE_FOR, MOST_LISTED = timedelta(days=14), 5
+"""How old such an act may be, and how many the archive lists for its undo."""
 ANSWER = (
     *("structure_code", "subtype", "size_min", "size_max", "probability", "prediction_set"),
     *("p_value", "strange", "reasons", "decision", "decided_by", "decided_at"),
@@ -64,6 +71,31 @@ def find_chosen(desk: Desk, public_ids: Sequence[str], *, most: int) -> list[Mic
     if len(chosen) > most:
         raise WrongUse(_("Select at most {n} micrographs at once.").format(n=most))
     return desk.store.search.list_micrographs(chosen)
+
+
+def list_undoable(
+    desk: Desk, *, who: str, is_lead: bool
+) -> Iterator[tuple[str, str, tuple[tuple[str, str], ...]]]:
+    """Yield the last acts on several micrographs that can be undone: time, text, form.
+
+    Args:
+        desk: What the pages work on.
+        who: Who asks; without a lead's rights only the own acts are listed.
+        is_lead: They have a lead's rights.
+    """
+    since = desk.now() - UNDOABLE_FOR
+    for act, by, at in desk.store.history.list_joint(JOINT, since=since, limit=MOST_LISTED):
+        if not is_lead and by != who:
+            continue
+        if act == GIVEN:
+            what, n = "labelled", desk.store.labels.count_newest_given(by=by, at=at)
+            text = ngettext("{n} micrograph labelled.", "{n} micrographs labelled.", n)
+        else:
+            what, n = "assigned", len(desk.store.order_corrections.list_assigned(by=by, at=at))
+            text = ngettext("{n} micrograph assigned.", "{n} micrographs assigned.", n)
+        if n:
+            form = (("what", what), ("of", by), ("act", at.isoformat()))
+            yield local_full(at, desk.zone), f"{text.format(n=n)} {by}", form
 
 
 def request_reviews(desk: Desk, public_ids: Sequence[str], reason: str, *, by: str) -> int:

@@ -390,19 +390,24 @@ def _write_assignment(
 ) -> datetime:
     """Assign micrographs to one specimen, all or none; return when, which names the act.
 
+    A form that came twice wrote one act.
+
     Raises:
         WrongUse: One may not be assigned, or a value is missing or too long.
     """
     if not all(len(value) <= LONGEST_WORD and value.isprintable() for value in keys.values()):
-        raise WrongUse(f"a number or a name has at most {LONGEST_WORD} plain letters.")
+        raise WrongUse(
+            _("A number, a name or a reason has at most {n} plain letters.").format(n=LONGEST_WORD)
+        )
     reason = require_reason(reason)
+    corrections = desk.store.order_corrections
     for view in find_chosen(desk, public_ids, most=MOST_DECIDED):
         if why := _refuse_assignment(desk, view, keys, by=by):
+            if at := corrections.find_assigned(public_ids, keys, by=by, reason=reason):
+                return at
             raise WrongUse(f"{view.name}: {why}")
     at, lead = desk.now(), order_rules(desk).may_lead(by)
-    desk.store.order_corrections.assign_all(
-        public_ids, keys, by=by, reason=reason, at=at, lead=lead
-    )
+    corrections.assign_all(public_ids, keys, by=by, reason=reason, at=at, lead=lead)
     return at
 
 
@@ -434,7 +439,7 @@ def _undo_assigned(desk: Desk, of: str, assigned_at: datetime, *, by: str) -> in
     """
     lead = order_rules(desk).may_lead(by)
     if by != of and not lead:
-        raise decisions.NotYours(f"{of} assigned that; a lead may take it back")
+        raise decisions.NotYours(_("{who} assigned that; a lead may take it back").format(who=of))
     for public_id in desk.store.order_corrections.list_assigned(by=of, at=assigned_at):
         require_may_leave(desk.store, order_rules(desk), public_id, {}, by=by)
     n = desk.store.order_corrections.undo_assigned(of, assigned_at, by=by, at=desk.now(), lead=lead)

@@ -281,7 +281,9 @@ def assign_field(desk: Desk, public_id: str, form: Mapping[str, str], *, by: str
     find(desk, public_id)
     keys = {key: form.get(key, "") for key in ("order", "specimen", "preparation", "field")}
     if not all(len(entry) <= LONGEST_WORD and entry.isprintable() for entry in form.values()):
-        raise WrongUse(f"a number, a name or a reason has at most {LONGEST_WORD} plain letters.")
+        raise WrongUse(
+            _("A number, a name or a reason has at most {n} plain letters.").format(n=LONGEST_WORD)
+        )
     if not _is_there(desk, public_id, keys):
         lab = order_rules(desk)
         require_may_assign(desk.store, lab, public_id, keys, by=by)

@@ -79,9 +79,9 @@ def read_decision(
     name = by.strip()
     longest = LONGEST_CODE if kind == "code" else LONGEST_WORD
     if len(name) > LONGEST_NAME or len(what) > longest or len(comment) > LONGEST_COMMENT:
-        raise WrongUse("a name, a reason or a comment is too long.")
+        raise WrongUse(_("A name, a reason or a comment is too long."))
     if not (name.isprintable() and what.isprintable()):
-        raise WrongUse("a name or a reason has letters that cannot be shown.")
+        raise WrongUse(_("A name or a reason has letters that cannot be shown."))
     if decision_id and not DECISION_ID.fullmatch(decision_id):
         raise WrongUse("a decision id has 8 to 64 letters, digits, hyphens or underscores.")
     if kind == "code":
@@ -170,8 +170,8 @@ def decide_each(
             due.append((index, (public_id, decision, expected)))
         else:
             outcomes[index] = number
-    made = desk.store.labels.decide_all((), or_skip=[entry for _, entry in due], at=at)
-    for (index, _entry), outcome in zip(due, made, strict=True):
+    made = desk.store.labels.decide_all((), or_skip=[entry for _index, entry in due], at=at)
+    for (index, _given), outcome in zip(due, made, strict=True):
         outcomes[index] = (
             _decide_again(desk, given[index], at)
             if isinstance(outcome, DecisionConflict)
@@ -273,7 +273,7 @@ def undo_each(
     for public_id in public_ids:
         label = find(desk, public_id).label
         if label is not None and label.by != by and not any_ones:
-            raise NotYours(f"{label.by} decided that; a lead may take it back")
+            raise NotYours(_("{who} decided that; a lead may take it back").format(who=label.by))
     return desk.store.labels.undo_all(public_ids, by=by, at=desk.now())
 
 

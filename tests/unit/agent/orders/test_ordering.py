@@ -301,7 +301,7 @@ def test_a_field_without_its_keys_is_listed_and_assigned_with_a_reason(desk):
 
     assert "no specimen is known of it" in listed
     assert refused == 2
-    assert "say why with --reason" in desk.err
+    assert "--reason TEXT" in desk.err
     words = ("--field", "1", "--by", "Ada", "--reason", "label fell off")
     assert desk.agent("orders", "assign", stray, "4711", "01", *words) == 0
     assert [field["id"] for field in desk.order()["specimens"][0]["fields"]] == [stray]
@@ -589,7 +589,7 @@ def test_a_field_is_assigned_on_the_page_with_name_and_reason(desk):
     assert (nobody.status_code, unreasoned.status_code, unplaced.status_code) == (422, 422, 422)
     assert 'value="label fell off"' in nobody.text  # nothing typed is lost while the name is asked
     assert "say why" in unreasoned.text
-    assert "needs an order number and a specimen" in unplaced.text
+    assert "An assignment needs an order number and a specimen" in unplaced.text
     assert (done.status_code, done.headers["location"]) == (303, "/order/4711")
     assert [field["id"] for field in desk.order()["specimens"][0]["fields"]] == [stray]
     (act,) = desk.store.audit_log.iter_acts("field.assigned")

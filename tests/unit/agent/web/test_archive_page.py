@@ -15,7 +15,7 @@ from functools import partial
 import pytest
 from fastapi.testclient import TestClient
 from labs.accounts import let_in
-from labs.lab import DAY, HOME, TAXONOMY, desk_of
+from labs.lab import DAY, HOME, NEXT_DAY, TAXONOMY, desk_of
 
 from agent.backup.verification import Outside, verify_trail
 from agent.files.csv_export import plain
@@ -485,8 +485,10 @@ def test_a_bulk_label_is_one_act_with_one_entry_a_field_and_one_undo(lab, browse
     done = confirm(browser, "/archive/relabel", page, ids)
     again = confirm(browser, "/archive/relabel", page, ids)
     after, acts = labels_of(lab, ids), list(lab.store.audit_log.iter_acts("label.given"))
-    taken_back = browser.post("/archive/undo", data=listed_in(done.text))
+    later = browser.get("/archive").text.partition("Recent acts on")[2]
+    taken_back = browser.post("/archive/undo", data=listed_in(later))
 
+    assert "3 micrographs labelled. Ann" in later
     assert (unseen.status_code, "f_2.tif: not yet on screen." in unseen.text) == (409, True)
     assert other_code.status_code == 422
     assert between == ["G7", None, None]
@@ -573,10 +575,16 @@ def test_a_bulk_assignment_moves_all_or_none_and_one_undo_returns_each(lab, lead
     page = browser.post("/archive/assign", data=asked | {"assign_why": "mixed up"}).text
     before = lab.store.orders.of_micrograph(loose[0])
     done = browser.post("/archive/assign", data=listed_in(page))
+    again = browser.post("/archive/assign", data=listed_in(page))
     after = [lab.store.results.find(entry).process_data.get("order") for entry in loose]
     acts = list(lab.store.audit_log.iter_acts("field.assigned"))
-    taken_back = browser.post("/archive/undo", data=listed_in(done.text))
+    later = browser.get("/archive", params={"q": "loose"}).text
+    taken_back = browser.post("/archive/undo", data=listed_in(later.partition("Recent acts on")[2]))
+    listed = browser.get("/archive").text
 
+    assert "3 micrographs assigned." in again.text
+    assert "3 micrographs assigned. Ann" in later
+    assert "3 micrographs assigned." not in listed
     assert "there.tif</bdi></a>: belongs there already" in page
     assert (before, after) == (None, ["4711"] * 2)
     assert "3 micrographs assigned." in done.text
@@ -661,3 +669,18 @@ def test_an_assignment_that_settled_what_named_a_field_is_not_taken_back_to_no_o
     assert "settled what else names it" in refused.text
     assert lab.store.results.find(torn).process_data["order"] == "4713"
     assert verify_trail(lab.store, Outside(lab.reports)) == ([], [])
+
+
+def test_what_the_store_refuses_is_in_the_reader_s_language(lab, leads_browser):
+    leads_browser.cookies.set("language", "de")
+    taken = lab.take("G8", name="loose.tif")
+    asked = {"micrograph": [taken], "order": "4711", "specimen": "01", "assign_why": "x"}
+    page = leads_browser.post("/archive/assign", data=asked).text
+    done = leads_browser.post("/archive/assign", data=listed_in(page))
+    lab.store.order_corrections.assign(
+        taken, {"order": "4712", "specimen": "01"}, by="Ann", reason="x", at=NEXT_DAY
+    )
+
+    refused = leads_browser.post("/archive/undo", data=listed_in(done.text))
+
+    assert (refused.status_code, "seitdem verschoben" in refused.text) == (422, True)
