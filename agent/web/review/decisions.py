@@ -75,7 +75,7 @@ def read_decision(
         WrongUse: It is not a decision, a name or comment is too long, or its id is malformed.
         model.TaxonomyError: A code is not in the taxonomy; the message names the nearest.
     """
-    kind, _, what = said.partition(":")
+    kind, _colon, what = said.partition(":")
     name = by.strip()
     longest = LONGEST_CODE if kind == "code" else LONGEST_WORD
     if len(name) > LONGEST_NAME or len(what) > longest or len(comment) > LONGEST_COMMENT:
