@@ -31,8 +31,8 @@ COMMANDS_HEAD = """\
 # Commands
 
 Every command answers `--help`. Each command that prints facts takes `--json` and then prints one
-JSON document. `agent --install-completion` lets the shell complete commands, order numbers, names
-of bundles and structure codes.
+JSON document. `agent --install-completion` lets bash, zsh, fish and PowerShell complete commands,
+order numbers, names of bundles and structure codes.
 `--config FILE`, before the command, names the `agent.toml` to use. Without it the agent reads
 `AGENT_CONFIG`, then `agent.toml` in the current folder, then the folder of the service.
 

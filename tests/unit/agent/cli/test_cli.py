@@ -152,6 +152,26 @@ def test_a_shell_completes_orders_bundles_and_codes_of_the_lab(filled, typed, of
     assert (set(said.stdout.split()), said.stderr) == (offered, "")
 
 
+@pytest.mark.parametrize(
+    ("shell", "typed", "offered"),
+    [
+        ("zsh", "orders show 47", {"4711", "4712"}),
+        ("fish", "models evaluate --bundle 2026", {"20261101-0badcafe"}),
+        ("pwsh", "review label 0123456789abcdef M9", {"M9-10"}),
+    ],
+)
+def test_each_shell_completes_words_of_the_lab(filled, shell, typed, offered) -> None:
+    script = "import sys; sys.argv = ['agent']; from agent.cli import main; main()"
+    words = {"_TYPER_COMPLETE_ARGS": f"agent {typed}", "AGENT_CONFIG": str(filled)}
+    words |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"} if shell == "fish" else {}
+    words["_TYPER_COMPLETE_WORD_TO_COMPLETE"] = typed.split()[-1]
+
+    said = python(script, _AGENT_COMPLETE=f"complete_{shell}", **words)
+
+    known = re.findall(r"\b(?:4711|4712|5000|20261101-0badcafe|G8|M9-10)\b", said.stdout)
+    assert (set(known), said.stderr) == (offered, "")
+
+
 def test_completion_offers_nothing_and_says_nothing_where_there_is_no_lab(tmp_path) -> None:
     script = "import sys; sys.argv = ['agent']; from agent.cli import main; main()"
     for text in ('[site]\nname = "Plant 1"\n', "[site\n"):

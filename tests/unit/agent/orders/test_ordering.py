@@ -588,7 +588,7 @@ def test_a_field_is_assigned_on_the_page_with_name_and_reason(desk):
 
     assert (nobody.status_code, unreasoned.status_code, unplaced.status_code) == (422, 422, 422)
     assert 'value="label fell off"' in nobody.text  # nothing typed is lost while the name is asked
-    assert "say why" in unreasoned.text
+    assert "Add a reason" in unreasoned.text
     assert "An assignment needs an order number and a specimen" in unplaced.text
     assert (done.status_code, done.headers["location"]) == (303, "/order/4711")
     assert [field["id"] for field in desk.order()["specimens"][0]["fields"]] == [stray]
