@@ -83,10 +83,10 @@ OFTEN = frozenset({"run", "status", "report", "orders", "classify", "files", "we
 
 SHORT = frozenset({"status", "orders show", "files"})
 
-OFTEN_USED = ("accounts", "intake", "records", "rollouts", "trail")
+OFTEN_USED = ("intake", "records", "sites")
 """Modules of tables that these need to open a lab and to tell which bundle and settings it uses."""
 
-OF_MICROGRAPHS = ("labels",)
+OF_MICROGRAPHS = ("micrographs",)
 """Modules of tables with micrographs and what they name, which all of these but `status` need."""
 
 HELP = ["-h", "--help"]

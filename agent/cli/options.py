@@ -145,7 +145,7 @@ def read_order_policy(settings: Settings, store: Store, *, is_noted: bool = True
     """
     from agent.orders.facts.order_policy import load_policy, taxonomy_in_force
     from agent.orders.instruments.instrument_holds import load_holds
-    from agent.service.folder.copies import record_older
+    from agent.service.copies import record_older
 
     record_older(settings, store, now=now_utc())
     taxonomy = taxonomy_in_force(settings, store)

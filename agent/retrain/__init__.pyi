@@ -1,7 +1,10 @@
 # Public names, each imported on first use.
-from .active_learning import (
+from .label_suggestions import (
     Suggestion as Suggestion,
     suggest as suggest,
+    Cleaned as Cleaned,
+    clean_labels as clean_labels,
+    send_back as send_back,
 )
 from .candidate import (
     get_training_config as get_training_config,
@@ -32,11 +35,6 @@ from .impact import (
     format_headline as format_headline,
     list_sentences as list_sentences,
     save_impact as save_impact,
-)
-from .label_cleaning import (
-    Cleaned as Cleaned,
-    clean_labels as clean_labels,
-    send_back as send_back,
 )
 from .progress import Step as Step
 from .pseudo_labels import (

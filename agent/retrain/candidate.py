@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from agent.retrain.gate import Demands, build_outcome, evaluate_candidate, save_outcome
-from agent.retrain.label_cleaning import clean_labels
+from agent.retrain.gate import Demands, Outcome, build_outcome, evaluate_candidate, save_outcome
+from agent.retrain.label_suggestions import Cleaned, clean_labels
 from agent.retrain.progress import Step
 from agent.settings.root import RECIPE
 from model import (
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from agent.retrain.gate import Outcome
-    from agent.retrain.label_cleaning import Cleaned
     from agent.retrain.pseudo_labels import PseudoLabelled
     from agent.retrain.training_set import Collected
     from model import FeatureCache, Manifest, Progress

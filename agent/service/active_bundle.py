@@ -16,7 +16,7 @@ from agent.errors import OutOfResources, is_out_of_resources
 from agent.orders.instruments.instrument_checks import judge_references
 from agent.retrain.bundle_registry import list_previous_bundles
 from agent.service.composition import build_policy, load_bundle
-from agent.service.folder.data_folder import bundles_folder, clock
+from agent.service.data_folder import bundles_folder, clock
 from agent.service.health.database_clock import DatabaseClock
 from agent.service.jobs.instrument_check import cropping_apart
 from agent.store import BY_AGENT, REFUSED, RolloutState, StoreFault

@@ -25,7 +25,7 @@ from agent.orders.judge.method_validation import load_scopes
 from agent.orders.specifications.specification_history import STATE, TAXONOMY
 from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, Stalled, choose_archiving
 from agent.retrain.bundle_registry import require_allowed
-from agent.service.folder.data_folder import agent_name, bundles_folder, clock
+from agent.service.data_folder import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
 from agent.store import Store, store_url
 from agent.store.sites.site_folders import get_features_folder

@@ -30,8 +30,8 @@ from agent.service.composition import (
     make_pool,
     open_store,
 )
-from agent.service.folder.copies import PRESENCE_EVERY_S, require_newest, write_presence
-from agent.service.folder.data_folder import RunLock, clock
+from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presence
+from agent.service.data_folder import RunLock, clock
 from agent.service.health.database_clock import DatabaseClock
 from agent.service.health.meter import Meter
 from agent.service.health.problems import HostMonitor, Problems, describe_full
@@ -51,16 +51,17 @@ from agent.service.jobs.backup import (
     tend_backups,
 )
 from agent.service.jobs.delivery import DELIVERY_EVERY_S, deliver_reports
-from agent.service.jobs.features import TEND_EVERY_S, FeatureKeeper
-from agent.service.jobs.instrument_check import InstrumentCheck
-from agent.service.jobs.order_lists import LISTS_EVERY_S, tend_lists
-from agent.service.jobs.outbound import (
+from agent.service.jobs.exchange import (
+    LISTS_EVERY_S,
     NOTICES_EVERY_S,
     OUTBOX_EVERY_S,
     fill_outbox,
     find_position,
     send_notices,
+    tend_lists,
 )
+from agent.service.jobs.features import TEND_EVERY_S, FeatureKeeper
+from agent.service.jobs.instrument_check import InstrumentCheck
 from agent.service.page_process import PageProcess
 from agent.service.schedule import (
     NIGHT_EVERY_S,

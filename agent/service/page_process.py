@@ -132,7 +132,7 @@ def serve_pages(
 def _serve(settings: Settings, listener: socket.socket, voice: Voice, lives: Connection) -> None:
     from agent.archive import Archive  # noqa: PLC0415 - heavy
     from agent.service.composition import open_store  # noqa: PLC0415
-    from agent.service.folder.data_folder import clock  # noqa: PLC0415
+    from agent.service.data_folder import clock  # noqa: PLC0415
     from agent.web import Inbox, app_of  # noqa: PLC0415
 
     with open_store(settings) as store:
@@ -181,7 +181,7 @@ class PageStatus:
 
     def __call__(self) -> dict[str, Any]:
         """Return the document."""
-        from agent.service.folder.data_folder import RunLock, clock  # noqa: PLC0415
+        from agent.service.data_folder import RunLock, clock  # noqa: PLC0415
         from agent.service.health.status import build_status_from_store  # noqa: PLC0415
 
         running = RunLock.of(self._settings).is_held()
@@ -198,7 +198,7 @@ class PageStatus:
             list_affected_orders,
             load_holds,
         )
-        from agent.service.folder.data_folder import clock  # noqa: PLC0415
+        from agent.service.data_folder import clock  # noqa: PLC0415
 
         with self._lock:
             if time.monotonic() >= self._again_s:

@@ -33,7 +33,7 @@ from agent.nightly import (
 )
 from agent.retrain import Gate, Outcome
 from agent.retrain.promotion import DAYS, SHADOW
-from agent.service.jobs.outbound import plan_notice
+from agent.service.jobs.exchange import plan_notice
 from agent.service.jobs.retrain import (
     JOB,
     SUGGEST,

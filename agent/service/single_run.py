@@ -19,12 +19,11 @@ from agent.service.composition import (
     make_pipeline,
     make_pool,
 )
-from agent.service.folder.data_folder import RunLock, clock
+from agent.service.data_folder import RunLock, clock
 from agent.service.health.share_facts import describe_renamed
 from agent.service.jobs.backup import seal_results
+from agent.service.jobs.exchange import find_position, take_lists
 from agent.service.jobs.instrument_check import check_when_due
-from agent.service.jobs.order_lists import take_lists
-from agent.service.jobs.outbound import find_position
 from agent.service.source_thread import build_watcher, write_down
 from agent.service.statements import StatementKeeper
 from agent.store import StoreFault

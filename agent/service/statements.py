@@ -25,8 +25,8 @@ from agent.orders.judge.assessment import Position, begin, list_touched
 from agent.orders.statements.freezing import freeze_orders
 from agent.orders.statements.statement_document import Issuer
 from agent.orders.statements.statement_files import PDF, Signer, find_signer, write_files
-from agent.service.folder.copies import keep_end, record_older
-from agent.service.folder.data_folder import bundles_folder, clock
+from agent.service.copies import keep_end, record_older
+from agent.service.data_folder import bundles_folder, clock
 from agent.site_time import compute_age
 from agent.store import StoreFault
 from model import ModelError

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from agent.store.orders.order_changes import OrderChanges
     from agent.store.orders.order_corrections import OrderCorrections
     from agent.store.orders.order_naming import OrderNaming
-    from agent.store.orders.orders import Orders
-    from agent.store.orders.specifications import SpecificationVersions
+    from agent.store.orders.orders import Orders, SpecificationVersions
     from agent.store.orders.statements import Statements
     from agent.store.orders.unread_names import UnreadNames
     from agent.store.people.accounts import Accounts, SavedViews
@@ -445,7 +444,7 @@ class Store:
     @property
     def specifications(self) -> SpecificationVersions:
         """Specification entries and their versions."""
-        from agent.store.orders.specifications import SpecificationVersions
+        from agent.store.orders.orders import SpecificationVersions
 
         return SpecificationVersions(self._engine, self._whose)
 

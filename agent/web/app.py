@@ -34,7 +34,7 @@ from agent.orders.specifications.taxonomy_changes import TAXONOMY_FILE, load_tax
 from agent.store import StoreFault
 from agent.store.sites.site_folders import get_features_folder, get_own_file, reports_folder
 from agent.store.work.file_states import chunks
-from agent.web import api, cookies, dashboard, language_choice
+from agent.web import api, cookies, dashboard
 from agent.web import help as help_pages
 from agent.web.access import refuse_strangers
 from agent.web.archive import (
@@ -47,7 +47,7 @@ from agent.web.archive import (
 )
 from agent.web.authentication import AuthenticationMiddleware
 from agent.web.context import Desk, LearningSetup, TaxonomySetup, Unknown
-from agent.web.language_choice import LocaleMiddleware, read_choice
+from agent.web.cookies import LocaleMiddleware, read_choice
 from agent.web.metrics import MEASURES
 from agent.web.middleware import (
     HEADERS,
@@ -144,7 +144,7 @@ def create_app(
     app.include_router(order_desk.api_router(desk))
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
-    app.include_router(language_choice.router(desk))
+    app.include_router(cookies.router(desk))
     app.include_router(dashboard.router(desk))
     app.include_router(files_page.router(desk))
     app.include_router(fleet_page.router(desk))

@@ -28,7 +28,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from agent.objects import waiting_at_most
 from agent.web.access import HEAVY, find_route
 from agent.web.authentication import COOKIE, SAFE_METHODS, who_is
-from agent.web.language_choice import FOR_PROGRAMS
+from agent.web.cookies import FOR_PROGRAMS
 from reports import gettext as _
 from reports import marked
 

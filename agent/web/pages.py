@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.datastructures import Headers, MutableHeaders
 
 from agent.web import cookies
-from agent.web.language_choice import find_page_before
+from agent.web.cookies import find_page_before
 from reports import gettext as _
 from reports import marked, render
 

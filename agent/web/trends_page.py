@@ -1,6 +1,6 @@
 """Page of the trends: codes, unusual share, agreement and throughput of a range of days.
 
-Alarms of `agent.nightly.spc.change_alarm` are at its top until a lead acknowledges them.
+Alarms of `agent.nightly.facts.change_alarm` are at its top until a lead acknowledges them.
 """
 
 from __future__ import annotations

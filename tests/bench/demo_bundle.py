@@ -37,7 +37,7 @@ from agent.cli.start.demo import await_drawings, examine, play
 from agent.demo import bundle as shipped
 from agent.demo.demo import DemoSize, plan_test_set, prepare_folder
 from agent.demo.exporter import Drawings, plan_ordinary, write_manifest
-from agent.service.folder.data_folder import bundles_folder, clock
+from agent.service.data_folder import bundles_folder, clock
 from agent.service.jobs.retrain import read_lab_config
 from model import quick_config, use_network_threads
 from model.bundle import BundleContents, TestedHeads, load_bundle, read_manifest, write_bundle

@@ -35,7 +35,7 @@ from agent import settings as settings_of
 from agent.retrain.bundle_registry import delete_leftovers, get_bundle, list_bundles
 from agent.service.active_bundle import CurrentBundle
 from agent.service.composition import open_store
-from agent.service.folder.data_folder import TrainingLock, clock
+from agent.service.data_folder import TrainingLock, clock
 from model import ModelError, verify_bundle
 
 SETTINGS = (

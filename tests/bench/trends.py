@@ -7,7 +7,7 @@ night, and 10 blind decisions. Every lab draws 300 reference images, and its p-v
 among them, as the product computes them. Fields of a specimen share half of the variance of their
 score. Nights are alike, or (a fifth of the labs) share a part of the variance; of the answers, in
 that part of the nights three times as many are wrong. The evidence is computed by the functions of
-`agent.nightly.spc.change_alarm`, for all labs at once; the interval of a share is Wilson's.
+`agent.nightly.facts.change_alarm`, for all labs at once; the interval of a share is Wilson's.
 
 A new etch moves every score by 3 standard deviations: beyond what one of a thousand reference
 images reaches. A drop takes 5 points from the agreement. Both come after 200 nights.
@@ -19,7 +19,7 @@ import argparse
 
 import numpy as np
 
-from agent.nightly.spc.change_alarm import (
+from agent.nightly.facts.change_alarm import (
     BINS,
     compute_prior,
     compute_tail,

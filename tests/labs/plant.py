@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.service.jobs import outbound
+from agent.service.jobs import exchange
 from agent.settings import read
 from agent.store import Decision
 from labs.lab import DAY, Lab
@@ -62,7 +62,7 @@ class Plant(Shell):
         self.lab.store.labels.decide(public_id, decision, at=at)
 
     def send(self, *, at: datetime = DAY) -> str:
-        return outbound.fill_outbox(self.settings, self.lab.store, now=at)
+        return exchange.fill_outbox(self.settings, self.lab.store, now=at)
 
     def restore(self, file: Path) -> str:
         self.lab.store.close()

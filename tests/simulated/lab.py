@@ -22,7 +22,7 @@ from agent.imaging import Crop, SpecimenArea
 from agent.orders.facts.order_policy import build_provenance
 from agent.pipeline import Pipeline, run_here
 from agent.service.health.problems import HostMonitor, Problems
-from agent.service.jobs.outbound import fill_outbox
+from agent.service.jobs.exchange import fill_outbox
 from agent.service.schedule import PeriodicThread, ReportScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.worker import Worker

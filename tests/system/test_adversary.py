@@ -18,7 +18,7 @@ from agent.errors import FileError
 from agent.imaging import crop, encode_landmarks, read
 from agent.orders.facts.process_data import collect_keys, read_notes
 from agent.service.composition import make_pipeline
-from agent.service.jobs.order_lists import take_lists
+from agent.service.jobs.exchange import take_lists
 from agent.settings import read as read_settings
 from agent.store import Decision
 from agent.watch import ListedFile, Provenance

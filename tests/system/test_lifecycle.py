@@ -19,7 +19,7 @@ from agent.retrain.bundle_registry import get_bundle, list_previous_bundles
 from agent.service import run_once
 from agent.service.active_bundle import CurrentBundle
 from agent.service.composition import make_pipeline, make_pool, open_store
-from agent.service.folder.data_folder import clock
+from agent.service.data_folder import clock
 from agent.service.health.problems import Problems
 from agent.service.worker import Worker
 from agent.site_time import night_of

@@ -15,7 +15,7 @@ from agent import settings as settings_of
 from agent.archive import Archive
 from agent.retrain.bundle_registry import FOLDER, get_bundle
 from agent.service.active_bundle import CurrentBundle, RolloutLeader
-from agent.service.folder.data_folder import clock
+from agent.service.data_folder import clock
 from agent.store import HostState, RolloutState, Store
 from agent.web.app import app_of
 

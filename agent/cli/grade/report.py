@@ -115,8 +115,8 @@ def report(
 def _acknowledge(
     context: typer.Context, settings: Settings, measure: str, *, by: str, reason: str
 ) -> None:
+    from agent.nightly.facts.change_alarm import MEASURES
     from agent.nightly.page.night_charts import acknowledge_alarm
-    from agent.nightly.spc.change_alarm import MEASURES
     from agent.orders.judge.permissions import require_lead
 
     if measure not in MEASURES:

@@ -53,7 +53,7 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
     from agent.imaging.readers.read import read
     from agent.imaging.stage_micrometer import measure
     from agent.orders.facts.scale_tracing import SCALE_CHECK
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
 
     settings = load_settings(context)
     if objective and not (by and (microscope or source)):

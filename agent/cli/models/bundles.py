@@ -228,7 +228,7 @@ def _compare(settings: Settings, one: str, other: str) -> None:
     from agent.retrain import evaluate_candidate, get_training_config
     from agent.retrain.bundle_registry import get_bundle
     from agent.service.composition import build_demands, collect_labels
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from model import Comparison
 
     silence_log()
@@ -466,7 +466,7 @@ def _reason(error: OSError | ModelError) -> str:
 
 def _remember(settings: Settings, act: str, name: str, facts: dict[str, object]) -> None:
     from agent.cli.options import os_user
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
 
     with open_store(settings) as store:
         store.audit_log.add(at=clock(), actor=os_user(), act=act, subject=name, facts=facts)

@@ -66,7 +66,7 @@ def evaluate(
         return
     from agent.orders import read_specifications
     from agent.service.composition import list_limits
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
 
     specifications = read_specifications(settings.orders.specifications)
     with open_store(settings) as store:

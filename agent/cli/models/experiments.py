@@ -82,7 +82,7 @@ def experiments(
     """
     from agent import labelled_import
     from agent.orders.facts.order_policy import taxonomy_in_force
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from model import TrainingConfig
     from model.experiments.run import list_rows  # PyTorch takes seconds
 

@@ -56,7 +56,7 @@ def import_labelled(
     from agent import labelled_import
     from agent.orders.facts.order_policy import read_taxonomy
     from agent.service.composition import make_pipeline, make_pool
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
 
     silence_log()
     taxonomy = read_taxonomy(settings, store, now=clock())

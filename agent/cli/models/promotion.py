@@ -116,7 +116,7 @@ def _sign_for(
     """
     from agent.retrain.bundle_registry import require_allowed
     from agent.retrain.promotion import require_known_impact
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.service.health.database_clock import DatabaseClock
     from agent.store import Signature
 
@@ -211,7 +211,7 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
     from agent.orders.facts.order_policy import software
     from agent.retrain import compute_impact, save_impact
     from agent.retrain.bundle_registry import get_bundle, get_record_folder
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
 
     archive, now = Archive.open(settings.store), clock()
     impact = compute_impact(
@@ -273,7 +273,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
 
 def _promote_again(store: Store, manifest: Manifest, by: str, reason: str, current: str) -> None:
     from agent.retrain.bundle_registry import BACK_FROM
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.store import Signature
 
     Signature(by, reason, clock())  # refuses an empty name and an empty reason
@@ -345,7 +345,7 @@ def rollout(
 
 
 def _continue(context: typer.Context, settings: Settings, by: str, reason: str) -> None:
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.service.health.database_clock import DatabaseClock
     from agent.store import Signature
 
@@ -362,7 +362,7 @@ def _continue(context: typer.Context, settings: Settings, by: str, reason: str) 
 
 
 def _stop(settings: Settings) -> None:
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
 
     with open_store(settings) as store:
         if not store.rollouts.stop(by=os_user(), at=clock()):
@@ -389,7 +389,7 @@ def _show(settings: Settings, *, json: bool) -> None:
 
 
 def _load(store: Store) -> dict[str, Any] | None:
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.service.health.database_clock import DatabaseClock
     from agent.store.sites.fleet import list_seen, rollout_to_json
 

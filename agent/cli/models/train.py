@@ -187,7 +187,7 @@ def train(
     }
     from agent.retrain import save_record
     from agent.retrain.bundle_registry import delete_leftovers
-    from agent.service.folder.data_folder import TrainingLock
+    from agent.service.data_folder import TrainingLock
     from agent.service.jobs.retrain import write_card
     from model import init_process_group, read_manifest
 
@@ -275,7 +275,7 @@ def iter_training(
     """
     from agent.retrain.bundle_registry import get_bundle, get_bundles_folder
     from agent.service.composition import collect_labels
-    from agent.service.folder.data_folder import clock, get_feature_cache
+    from agent.service.data_folder import clock, get_feature_cache
     from agent.settings.root import RECIPE
     from model import SINGLE_PROCESS, read_manifest
     from model import train as train_model
@@ -351,7 +351,7 @@ def print_notes(bundle: Path) -> None:
 
 def promote_first(store: Store, bundle: Path, *, by: str = "") -> None:
     """Print the accuracy of a bundle; promote it if it is the first one."""
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.service.jobs.retrain import use_first
     from model import read_manifest
 
@@ -434,7 +434,7 @@ def retrain(
 
 
 def _cancel(store: Store) -> None:
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.service.jobs.retrain import JOB
 
     if not store.jobs.cancel(JOB, by=os_user(), at=clock()):

@@ -151,7 +151,7 @@ def copy_database(settings: Settings, to: str, *, json: bool) -> None:
         json: Print a document.
     """
     from agent.cli.operate.restore import list_stopped_sites
-    from agent.service.folder.data_folder import RunLock
+    from agent.service.data_folder import RunLock
 
     at = datetime.now(UTC)
     list_stopped_sites(settings, at, then="copy")

@@ -245,7 +245,7 @@ def _parse_pairs(options: list[str]) -> list[tuple[str, str]]:
 
 def _undo_unfinished(folder: Path) -> None:
     """Undo an earlier move that was killed. Raises `WrongUse` while it still runs."""
-    from agent.service.folder.data_folder import Lock
+    from agent.service.data_folder import Lock
 
     earlier = LaidDown.read(folder)
     for file in Path(earlier.data).glob("agent*.lock") if earlier.data else ():
@@ -274,8 +274,8 @@ def _give_up(laid: LaidDown) -> None:
 def _lay_data(file: Path, settings: Settings, laid: LaidDown) -> None:
     """Restore the data, and compare it with what is outside it; no agent or move may do so too."""
     from agent.cli.operate.restore import print_resumed, put_in_place
-    from agent.service.folder.copies import resume
-    from agent.service.folder.data_folder import RunLock
+    from agent.service.copies import resume
+    from agent.service.data_folder import RunLock
 
     made_at, at = None, datetime.now(UTC)
     laid.add_data(settings.store.folder, [] if settings.store.url else _list_members(file))

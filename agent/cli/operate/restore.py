@@ -116,8 +116,8 @@ def put_in_place(settings: Settings, file: Path, *, at: datetime) -> Restored:
 
 def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
     """Put a backup in the place of the database and the files that it contains."""
-    from agent.service.folder.copies import resume
-    from agent.service.folder.data_folder import RunLock
+    from agent.service.copies import resume
+    from agent.service.data_folder import RunLock
 
     at = datetime.now(UTC)
     if file.is_dir():
@@ -183,7 +183,7 @@ def _record(own: Settings, file: Path, replaced: _Replaced, at: datetime) -> str
     from agent.cli.operate.verify import read_outside
     from agent.evidence import anchors
     from agent.evidence.anchors import Anchor
-    from agent.service.folder.copies import list_presence_anchors
+    from agent.service.copies import list_presence_anchors
     from agent.store import RESTORED
 
     with open_store(own, acts=False) as store:  # no statement before the note confirms the act
@@ -331,7 +331,7 @@ def _read_site(settings: Settings) -> _Replaced:
     from agent.errors import AgentError
     from agent.evidence import anchors
     from agent.orders.lims.lost_conformity import iter_stated
-    from agent.service.jobs.outbound import find_position
+    from agent.service.jobs.exchange import find_position
     from agent.service.statements import StatementKeeper
     from agent.store import StoreFault
 
@@ -360,8 +360,8 @@ def accept_database(settings: Settings, reason: str) -> None:
         NothingToBegin: It is the newest database of this lab.
     """
     from agent.evidence.anchors import Anchor, list_losses, write_note
-    from agent.service.folder.copies import record_older, resume
-    from agent.service.folder.data_folder import RunLock
+    from agent.service.copies import record_older, resume
+    from agent.service.data_folder import RunLock
     from agent.store import BEGUN_ANEW, NothingToBegin, find_mark
 
     at = datetime.now(UTC)

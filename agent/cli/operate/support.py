@@ -44,7 +44,7 @@ def collect_documents(context: typer.Context, settings: Settings) -> dict[str, o
     from agent.cli.reference import list_settings
     from agent.cli.start.doctor import examine
     from agent.host.distribution import list_parts
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.service.health.status import build_status
 
     file = find_settings_file(context)

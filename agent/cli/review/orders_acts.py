@@ -214,7 +214,7 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
         release_results,
     )
     from agent.orders.judge.permissions import require_lead
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
 
     settings, now = load_settings(context), clock()
     zone = ZoneInfo(settings.site.time_zone)

@@ -222,7 +222,7 @@ def write_customer_report(
     from agent.files.whole_file import write_whole
     from agent.orders.statements.customer_report import find_statement, render_customer_report
     from agent.orders.statements.statement import name_file
-    from agent.service.folder.copies import record_older
+    from agent.service.copies import record_older
 
     templates = settings.report.customer_templates
     with open_store(settings) as store:
@@ -291,7 +291,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
         require_new_folder,
         write_trace,
     )
-    from agent.service.folder.data_folder import bundles_folder, clock
+    from agent.service.data_folder import bundles_folder, clock
 
     silence_log()
     settings = load_settings(context)

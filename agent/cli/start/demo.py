@@ -87,7 +87,7 @@ def play(folder: Path, size: DemoSize, *, serve: bool, train: bool = False) -> D
     from agent.cli.console import silence_log
     from agent.demo.demo import AgentProcess, count_results, prepare_folder, renew_port
     from agent.demo.exporter import plan_night
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
 
     began_s = time.monotonic()
     silence_log()
@@ -149,7 +149,7 @@ def prepare_shipped_bundle(settings: Settings) -> Future[str]:
         The bundle's name, in the future.
     """
     from agent.demo.bundle import prepare_bundle
-    from agent.service.folder.data_folder import bundles_folder
+    from agent.service.data_folder import bundles_folder
 
     pool = ProcessPoolExecutor(
         1,
@@ -170,7 +170,7 @@ def prepare_shipped_bundle(settings: Settings) -> Future[str]:
 def use_shipped_bundle(settings: Settings, store: Store, prepared: Future[str]) -> None:
     """Use the bundle that the package ships, where the folder has none yet."""
     from agent.retrain.bundle_registry import allow_demo_bundles
-    from agent.service.folder.data_folder import bundles_folder, clock
+    from agent.service.data_folder import bundles_folder, clock
     from model import read_manifest
 
     current = store.promotions.find_current()
@@ -190,7 +190,7 @@ def train_candidate(settings: Settings, store: Store, places: DemoFolders, size:
     from agent.cli.models.import_ import import_labelled, print_unusable
     from agent.demo.demo import plan_history
     from agent.demo.exporter import Drawings, write_manifest
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
 
     if store.jobs.list_ended(RETRAIN):
         return
@@ -210,7 +210,7 @@ def train_candidate(settings: Settings, store: Store, places: DemoFolders, size:
 def await_candidate(settings: Settings, store: Store, agent: AgentProcess) -> None:
     """Wait for the candidate, then request its answers for the night, and print the next step."""
     from agent.retrain.promotion import SHADOW
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
 
     while not (ended := store.jobs.list_ended(RETRAIN)):
         agent.refuse_if_dead()
@@ -240,7 +240,7 @@ def _print(sentence: str) -> None:
 
 
 def _require_stopped(settings: Settings) -> None:
-    from agent.service.folder.data_folder import RunLock
+    from agent.service.data_folder import RunLock
 
     if RunLock.of(settings).is_held():
         raise WrongUse(
@@ -277,7 +277,7 @@ def train_bundle(settings: Settings, store: Store, places: DemoFolders) -> None:
     from agent.cli.models.import_ import import_labelled, print_unusable
     from agent.cli.models.train import promote_first, train_bundle
     from agent.retrain.bundle_registry import get_bundle, is_drawn
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.service.jobs.retrain import read_lab_config
     from model import quick_config, read_manifest, use_network_threads  # PyTorch takes seconds
 
@@ -415,7 +415,7 @@ def write_report(settings: Settings, store: Store) -> Path:
     from agent.archive import Archive
     from agent.nightly import night_settings
     from agent.nightly import write_report as write
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.site_time import night_of
     from agent.store.sites.site_folders import reports_folder
 

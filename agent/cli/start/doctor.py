@@ -203,7 +203,7 @@ def _web(settings: Settings) -> DoctorResult:
 
 
 def _is_running(settings: Settings) -> bool:
-    from agent.service.folder.data_folder import RunLock
+    from agent.service.data_folder import RunLock
 
     return RunLock.of(settings).is_held()
 

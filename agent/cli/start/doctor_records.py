@@ -294,7 +294,7 @@ def _timestamps(settings: Settings) -> Iterator[DoctorResult]:
 
 def examine_copies(settings: Settings) -> Iterator[DoctorResult]:
     """Check that no other copy of the lab runs and that the database is the newest."""
-    from agent.service.folder.copies import check_start
+    from agent.service.copies import check_start
 
     try:
         with open_store(settings) as store:
@@ -334,7 +334,7 @@ def examine_sites(settings: Settings) -> Iterator[DoctorResult]:
 def _check_pcs(store: Store) -> Iterator[DoctorResult]:
     """Compare version, bundle, crop recipe and settings of the PCs that run at this site."""
     from agent.cli.start.status import REMARKS
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.service.health.database_clock import DatabaseClock
     from agent.store.sites.fleet import PcState, list_members
 

@@ -131,7 +131,7 @@ def write_proposal(folder: Path, source: Path, *, yes: bool, force: bool) -> Non
         WrongUse: A file is there and its replacement was not confirmed, or no answer was given.
     """
     from agent.orders.specifications.taxonomy_changes import TAXONOMY_FILE, write_taxonomy
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
 
     proposed, classes = propose_taxonomy(source)
     file = folder / TAXONOMY_FILE

@@ -128,8 +128,8 @@ def _run_once(settings: Settings) -> int:
     from agent import log  # heavy
     from agent.cli.console import stopping
     from agent.service import run_once
-    from agent.service.folder.copies import require_newest
-    from agent.service.folder.data_folder import clock
+    from agent.service.copies import require_newest
+    from agent.service.data_folder import clock
 
     log.set_up(level="warning" if err.is_terminal else settings.log.level)
     stop = threading.Event()
@@ -188,8 +188,8 @@ def web(context: typer.Context) -> None:
     from agent.cli.console import stopping
     from agent.host import process_limits
     from agent.service import Pages, build_status
-    from agent.service.folder.copies import record_older
-    from agent.service.folder.data_folder import clock
+    from agent.service.copies import record_older
+    from agent.service.data_folder import clock
     from agent.web import app_of
 
     settings = load_settings(context)

@@ -28,7 +28,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Show the state of the agent and the problems that need an operator."""
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.service.health.status import build_status
 
     settings = load_settings(context)
@@ -161,7 +161,7 @@ def fleet(
     if retire:
         _retire(context, retire, by, reason)
         return
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.service.health.database_clock import DatabaseClock
     from agent.store.sites.fleet import list_members, to_json
 
@@ -190,7 +190,7 @@ def fleet(
 def _retire(context: typer.Context, name: str, by: str, reason: str) -> None:
     """Remove a PC of this site from the list. Raises `WrongUse` while its agent runs."""
     from agent.cli.options import os_user, signed_store
-    from agent.service.folder.data_folder import clock
+    from agent.service.data_folder import clock
     from agent.service.health.database_clock import DatabaseClock
     from agent.store.sites.fleet import PcState, list_members
 

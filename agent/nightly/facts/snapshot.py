@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
+from agent.nightly.facts.change_alarm import Group
+from agent.nightly.facts.control_charts import BatchChart, BatchSize, Individuals
 from agent.nightly.facts.order_status import Instrument, OpenOrder, StatedOrder
 from agent.nightly.facts.reviewer_agreement import ReviewerAgreement
-from agent.nightly.spc.change_alarm import Group
-from agent.nightly.spc.control_charts import BatchChart, BatchSize, Individuals
 from agent.orders.instruments.prediction_flips import Flip, find_flip
 from agent.orders.specifications.class_texts import ClassTexts
 from agent.settings import WEEKDAYS

@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING
 
 import reports
 from agent.errors import WrongUse
-from agent.nightly.facts.order_status import iter_control_values
-from agent.nightly.facts.snapshot import (
-    NightCharts,
-    NightFacts,
-    NightSettings,
-    parse_batches,
-    parse_groups,
-)
-from agent.nightly.spc.change_alarm import (
+from agent.nightly.facts.change_alarm import (
     MEASURES,
     Group,
     list_open_alarms,
@@ -23,7 +15,7 @@ from agent.nightly.spc.change_alarm import (
     list_reviewed,
     watch_night,
 )
-from agent.nightly.spc.control_charts import (
+from agent.nightly.facts.control_charts import (
     BASELINE_BATCHES,
     DECISION_SIGMA,
     LIMIT_SIGMA,
@@ -35,6 +27,14 @@ from agent.nightly.spc.control_charts import (
     chart_batches,
     compute_alarm_level,
     is_ready,
+)
+from agent.nightly.facts.order_status import iter_control_values
+from agent.nightly.facts.snapshot import (
+    NightCharts,
+    NightFacts,
+    NightSettings,
+    parse_batches,
+    parse_groups,
 )
 from agent.orders.judge.permissions import require_reason
 from agent.site_time import night_of

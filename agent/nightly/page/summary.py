@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import reports
+from agent.nightly.facts.control_charts import BASELINE_NIGHTS, Individuals
 from agent.nightly.facts.order_status import PRESSING, Instrument, OpenOrder, get_order_status
 from agent.nightly.page.headline import micrographs
-from agent.nightly.spc.control_charts import BASELINE_NIGHTS, Individuals
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
 from agent.site_time import local, local_full

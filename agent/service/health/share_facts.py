@@ -20,7 +20,7 @@ from agent.files import shares
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.lims.resumption import list_noted_sites, name_file
 from agent.orders.specifications.specification_history import describe_lost_file
-from agent.service.folder.data_folder import agent_name
+from agent.service.data_folder import agent_name
 from agent.settings import iter_paths
 from agent.site_time import compute_age
 from agent.store import find_first_act, list_opened_sites

@@ -12,7 +12,7 @@ from agent.errors import BadStore, hide_passwords
 from agent.evidence.anchors import list_losses
 from agent.orders.instruments.instrument_holds import Affected, list_affected_orders, load_holds
 from agent.orders.lims.resumption import read_floors
-from agent.service.folder.data_folder import RunLock, agent_name, bundles_folder
+from agent.service.data_folder import RunLock, agent_name, bundles_folder
 from agent.service.health.database_clock import DatabaseClock
 from agent.service.health.share_facts import ShareFacts, gather_share_facts
 from agent.settings.root import RECIPE

@@ -20,7 +20,7 @@ from agent.features import ShardFault, tend_folder
 from agent.retrain import Filled, Rescoring, fill_features, rescore
 from agent.retrain.bundle_registry import get_bundle
 from agent.service.composition import load_bundle, open_features, open_store
-from agent.service.folder.data_folder import Lock, agent_name, clock
+from agent.service.data_folder import Lock, agent_name, clock
 from agent.service.jobs.supervisor import run_in_child, run_supervised
 
 if TYPE_CHECKING:

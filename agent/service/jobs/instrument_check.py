@@ -31,7 +31,7 @@ from agent.orders.instruments.instrument_checks import (
     record_check,
 )
 from agent.service.composition import make_pool
-from agent.service.folder.data_folder import agent_name
+from agent.service.data_folder import agent_name
 from agent.site_time import compute_age
 
 if TYPE_CHECKING:

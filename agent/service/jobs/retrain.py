@@ -21,7 +21,7 @@ from agent.orders.facts.order_policy import software, taxonomy_in_force
 from agent.retrain import Outcome, PseudoLabelled, Step
 from agent.retrain.bundle_registry import delete_leftovers, get_bundle, get_bundles_folder
 from agent.service.composition import build_demands, collect_labels, load_bundle, open_store
-from agent.service.folder.data_folder import Lock, TrainingLock, clock, get_feature_cache
+from agent.service.data_folder import Lock, TrainingLock, clock, get_feature_cache
 from agent.service.jobs.supervisor import run_supervised
 from agent.settings.root import RECIPE
 

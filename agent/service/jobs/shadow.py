@@ -15,7 +15,7 @@ from agent.errors import WrongUse
 from agent.retrain import Again, Gate, Step, build_judge, judge_patiently, reprocess
 from agent.retrain.bundle_registry import get_bundle
 from agent.service.composition import build_policy, collect_thresholds, load_bundle, open_store
-from agent.service.folder.data_folder import Lock, clock
+from agent.service.data_folder import Lock, clock
 from agent.service.jobs.retrain import JOB
 from agent.service.jobs.supervisor import run_supervised
 

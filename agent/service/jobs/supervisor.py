@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    from agent.service.folder.data_folder import Lock
+    from agent.service.data_folder import Lock
     from agent.settings import Settings
     from agent.store import Store
 

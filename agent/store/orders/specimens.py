@@ -19,7 +19,7 @@ from agent.store.engine import AgentIdentity, Repository, insert_for
 from agent.store.evidence import audit_log, quality_records
 from agent.store.evidence.acts import append_act
 from agent.store.evidence.declaration import RELEASED_AFTER
-from agent.store.people.review_rank import with_urgency
+from agent.store.people.label_decisions import with_urgency
 from agent.store.tables import (
     MicrographRow,
     OrderRow,

@@ -21,14 +21,16 @@ from agent.store.evidence.acts import append_act
 from agent.store.orders.specimens import is_urgent
 from agent.store.people import label_decisions
 from agent.store.people.label_decisions import (
+    DOUBTED_RANK,
     Decision,
     DecisionConflict,
     DoubleReview,
     Expected,
     LabelView,
+    rank_of,
     refuse_incomplete,
+    with_urgency,
 )
-from agent.store.people.review_rank import DOUBTED_RANK, rank_of, with_urgency
 from agent.store.tables import LabelRow, MicrographRow, ResultRow, TrailRow
 from agent.triage import Reason
 from reports import gettext as _

@@ -11,7 +11,13 @@ from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import audit_log
 from agent.store.orders import specimens
 from agent.store.people import labels
-from agent.store.people.review_rank import DRAWN, ONE_IN, RANKS_PER_REASON, insert_drawn, rank_of
+from agent.store.people.label_decisions import (
+    DRAWN,
+    ONE_IN,
+    RANKS_PER_REASON,
+    insert_drawn,
+    rank_of,
+)
 from agent.store.results.micrograph_views import (
     MicrographView,
     is_current,

@@ -12,13 +12,15 @@ from sqlalchemy import ColumnElement, exists, func, literal_column, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from agent.errors import WrongUse
 from agent.settings import PROCESS_COLUMNS
 from agent.store.engine import AgentIdentity, Repository, reading, write_retrying, writing
 from agent.store.evidence import audit_log, quality_records, seals
+from agent.store.evidence.declaration import CHANGEABLE
 from agent.store.orders import order_naming, specimens
 from agent.store.people import labels
-from agent.store.people.review_rank import rank_of
-from agent.store.results import descriptions, micrograph_views, places, stored_facts
+from agent.store.people.label_decisions import rank_of
+from agent.store.results import micrograph_views, places, stored_facts
 from agent.store.results.micrograph_views import (
     CHUNK,
     CurrentAnswer,
@@ -38,6 +40,59 @@ if TYPE_CHECKING:
     from agent.needles import NeedleField
     from agent.triage import TriageVerdict
     from model import Prediction
+
+
+ACT = "micrograph.described"
+
+
+def describe(
+    session: Session,
+    whose: AgentIdentity,
+    public_id: str,
+    process_data: Mapping[str, str],
+    *,
+    by: str,
+    at: datetime,
+) -> None:
+    """Replace some process data of an imported micrograph; what was before is in the audit log.
+
+    Args:
+        session: Open for writing.
+        whose: Site and agent.
+        public_id: Of the micrograph.
+        process_data: Column → new value, of `CHANGEABLE`; columns that are not named stay.
+        by: Who.
+        at: Now.
+
+    Raises:
+        WrongUse: No such micrograph, or it was not imported, or it belongs to an order's specimen,
+            or a column never changes.
+    """
+    row = labels.micrograph_of(session, public_id)
+    if row.origin != "import" or row.specimen_id is not None:
+        raise WrongUse(
+            f"{public_id} belongs to an order or was not imported; a lead changes its place: "
+            "agent orders assign."
+        )
+    if fixed := sorted(process_data.keys() - {*CHANGEABLE}):
+        raise WrongUse(
+            f"{public_id}: {', '.join(fixed)} never changes once an image is filed; what may be "
+            f"replaced is {', '.join(CHANGEABLE)}."
+        )
+    before = {name: getattr(row, name) for name in process_data}
+    for name, text in process_data.items():
+        setattr(row, name, text)
+    session.add(row)
+    audit_log.append(
+        session,
+        whose.site_id,
+        at=at,
+        actor=by,
+        act=ACT,
+        subject=public_id,
+        facts={"before": before, "after": dict(process_data)},
+    )
+
 
 LIVE = "live"
 
@@ -548,7 +603,7 @@ class Results(Repository):
     ) -> None:
         """Replace process data of an imported micrograph. See `descriptions.describe`."""
         with writing(self._engine) as session:
-            descriptions.describe(session, self._whose, public_id, process_data, by=by, at=at)
+            describe(session, self._whose, public_id, process_data, by=by, at=at)
 
     def seal(self, *, at: datetime) -> int:
         """Seal results without a seal in the audit log; return their number."""

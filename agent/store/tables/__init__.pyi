@@ -1,5 +1,10 @@
 # Public names, each imported on first use.
-from .accounts import AccountRow as AccountRow
+from .records import (
+    AccountRow as AccountRow,
+    PromotionRow as PromotionRow,
+    RecordRow as RecordRow,
+    TrailRow as TrailRow,
+)
 from .all_tables import (
     PER_SITE as PER_SITE,
     REFERRING as REFERRING,
@@ -24,15 +29,17 @@ from .intake import (
     ContentRow as ContentRow,
     PathRow as PathRow,
 )
-from .labels import LabelRow as LabelRow
-from .logins import LoginRow as LoginRow
 from .micrographs import (
+    LabelRow as LabelRow,
     MicrographRow as MicrographRow,
     ResultRow as ResultRow,
 )
-from .needles import (
+from .logins import LoginRow as LoginRow
+from .places import (
     NeedleFieldRow as NeedleFieldRow,
     NeedleMeasurementRow as NeedleMeasurementRow,
+    PlaceRow as PlaceRow,
+    SamePlaceRow as SamePlaceRow,
 )
 from .nights import NightRow_ as NightRow_
 from .orders import (
@@ -40,36 +47,21 @@ from .orders import (
     PreparationRow as PreparationRow,
     SpecimenRow as SpecimenRow,
 )
-from .places import (
-    PlaceRow as PlaceRow,
-    SamePlaceRow as SamePlaceRow,
-)
-from .records import (
-    PromotionRow as PromotionRow,
-    RecordRow as RecordRow,
-)
-from .rollouts import (
+from .sites import (
     RolloutHostRow as RolloutHostRow,
     RolloutRow as RolloutRow,
+    AgentRow as AgentRow,
+    SiteRow as SiteRow,
+    SourceRow as SourceRow,
+    JobRow as JobRow,
 )
 from .search import (
     SavedViewRow as SavedViewRow,
     SearchRow as SearchRow,
 )
-from .sites import (
-    AgentRow as AgentRow,
-    SiteRow as SiteRow,
-    SourceRow as SourceRow,
-)
-from .specifications import (
+from .statements import (
     OrderClaimRow as OrderClaimRow,
     SpecificationRow as SpecificationRow,
-)
-from .statements import (
     StatementFileRow as StatementFileRow,
     StatementRow as StatementRow,
-)
-from .trail import TrailRow as TrailRow
-from .work import (
-    JobRow as JobRow,
 )

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from sqlmodel import Field
 
-from agent.store.tables import accounts  # noqa: F401 - what foreign keys name
+from agent.store.tables import records  # noqa: F401 - what foreign keys name
 from agent.store.tables.base import OfSite, Row, instant_column, site_column
 
 

@@ -1,12 +1,33 @@
-"""Quality records and promotions."""
+"""The audit log, quality records, promotions and accounts."""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import Index
+from sqlalchemy import Column, Index, Text, UniqueConstraint
 from sqlmodel import Field
 
 from agent.store.tables.base import OfGroup, OfSite, Row, instant_column, json_column, site_column
+
+
+class TrailRow(OfSite, Row, table=True):
+    """An act in the audit log, chained to the one before by hash."""
+
+    __tablename__: ClassVar[Any] = "trail"
+    __table_args__: ClassVar[Any] = (
+        # a chain of a site never forks, even with several agents
+        UniqueConstraint("previous_sha256", "site_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    at: datetime = instant_column(index=True)
+    actor: str
+    act: str
+    subject: str = ""
+    facts: str = Field(sa_column=Column(Text, nullable=False))  # text: it is what was hashed
+    previous_sha256: str
+    sha256: str = Field(unique=True)
 
 
 class RecordRow(OfSite, Row, table=True):
@@ -47,3 +68,26 @@ class PromotionRow(OfGroup, Row, table=True):
     reason: str
     promoted_at: datetime = instant_column()
     metrics: dict[str, Any] = json_column()
+
+
+class AccountRow(OfGroup, Row, table=True):
+    """An account of a person with a password, or of a program with a token.
+
+    `hashed` is an argon2 hash of a person's password, or the sha256 of a program's token. Log-ins
+    that began before `logins_since` are over, at every site that shares the account.
+    """
+
+    __tablename__: ClassVar[Any] = "account"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("name", "site_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    name: str
+    kind: str
+    role: str
+    hashed: str
+    created_at: datetime = instant_column()
+    disabled_at: datetime | None = instant_column()
+    failures: int = 0
+    locked_until: datetime | None = instant_column()
+    logins_since: datetime | None = instant_column()

@@ -1,4 +1,4 @@
-"""Sites, agents and the sources that they watch."""
+"""Sites, agents and the sources that they watch; jobs, and rollouts of bundles."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from agent.store.tables.base import (
     false_column,
     instant_column,
     json_column,
+    partial_index,
     site_column,
 )
 
@@ -65,3 +66,77 @@ class SourceRow(OfSite, Row, table=True):
     found_by_scan: int = 0
     found_by_event: int = 0
     facts: dict[str, Any] = json_column()
+
+
+class JobRow(OfSite, Row, table=True):
+    """A long or scheduled piece of work: what it was for, and how it ended."""
+
+    __tablename__: ClassVar[Any] = "job"
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    agent_id: int | None = Field(default=None, foreign_key="agent.id")
+    name: str = Field(index=True)
+    due_at: datetime | None = instant_column()
+    started_at: datetime | None = instant_column()
+    ended_at: datetime | None = instant_column()
+    outcome: str = ""
+    facts: dict[str, Any] = json_column()
+
+
+class RolloutRow(OfSite, Row, table=True):
+    """A bundle that the PCs take in rings: named PCs, a share, all.
+
+    At most one rollout of a site is running. `attempt` grows when a stopped one is continued: an
+    answer of an earlier attempt is refused. `baseline` holds the answers to the reference images
+    that every PC has to repeat, and `baseline_host` names the PC that gave them. The promotion is
+    recorded when the last ring agrees; until then `previous` stays the promoted bundle.
+    """
+
+    __tablename__: ClassVar[Any] = "rollout"
+    __table_args__: ClassVar[Any] = (
+        partial_index(
+            "uq_rollout_running",
+            "site_id",
+            unique=True,
+            where="state = 'running'",
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    bundle: str
+    previous: str | None = None
+    state: str
+    step: int = 1
+    attempt: int = 1
+    rings: dict[str, Any] = json_column()
+    by: str
+    reason: str
+    metrics: dict[str, Any] = json_column()
+    baseline: dict[str, Any] = json_column()
+    baseline_host: str = ""
+    started_at: datetime = instant_column()
+    step_at: datetime = instant_column()
+    ended_at: datetime | None = instant_column()
+    stopped_by: str = ""
+    why: dict[str, Any] = json_column()
+
+
+class RolloutHostRow(OfSite, Row, table=True):
+    """What one PC answered about the reference images with the bundle of a rollout."""
+
+    __tablename__: ClassVar[Any] = "rollout_host"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("rollout_id", "agent_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    rollout_id: int = Field(foreign_key="rollout.id")
+    agent_id: int = Field(foreign_key="agent.id")
+    ring: int
+    state: str
+    judged_at: datetime | None = instant_column()
+    n: int = 0
+    same_codes: int = 0
+    max_difference: float | None = None
+    message: dict[str, Any] = json_column()

@@ -16,8 +16,8 @@ from fastapi.responses import RedirectResponse
 from agent.errors import WrongUse
 from agent.site_time import local
 from agent.store.people import auth
-from agent.web import cookies, language_choice
-from agent.web.authentication import COOKIE, LONGEST_LOGIN, Tallies, Tries, who_is
+from agent.web import cookies
+from agent.web.authentication import COOKIE, LONGEST_LOGIN, Tallies, Tries, Who, who_is
 from agent.web.models.model_acts import require_password
 from agent.web.pages import render_page
 from reports import gettext as _
@@ -25,7 +25,6 @@ from reports import marked
 
 if TYPE_CHECKING:
     from agent.store import Account
-    from agent.web.authentication import Who
     from agent.web.context import Desk
 
 LAST_NAME, DEVICE, LOGIN = "last_name", "device", "/login"
@@ -228,7 +227,7 @@ def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Res
     answer.set_cookie(
         LAST_NAME, quote(account.name, safe=""), max_age=YEAR_S, httponly=True, samesite="strict"
     )
-    language_choice.resume_choice(desk, answer, account.name)
+    cookies.resume_choice(desk, answer, account.name)
     return answer
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from labs.training import PLAN, examples, trained
 
-from agent.retrain.label_cleaning import clean_labels
+from agent.retrain.label_suggestions import clean_labels
 from agent.retrain.training_set import Collected
 from model import Classifier, evaluate, read_manifest
 from model.bundle import load_bundle, read_training_labels

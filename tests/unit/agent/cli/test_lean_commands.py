@@ -26,9 +26,7 @@ MOST_MODULES = 800
 
 PLAIN = (
     "agent.orders.facts.specimen_facts", "agent.store.tables.campaigns",
-    "agent.store.tables.needles",
-    "agent.store.tables.places", "agent.store.tables.specifications",
-    "agent.store.tables.statements", "rich.console",
+    "agent.store.tables.places", "agent.store.tables.statements", "rich.console",
 )  # fmt: skip
 """What a command that judges no order and prints no table does not need."""
 
@@ -37,9 +35,7 @@ UNREAD = (
     "agent.store.tables.nights", "agent.store.tables.search",
 )  # fmt: skip
 """Tables that neither the state of the agent nor an order is read from; each takes 4 ms."""
-MICROGRAPHS = (
-    "agent.store.tables.labels", "agent.store.tables.micrographs", "agent.store.tables.orders",
-)  # fmt: skip
+MICROGRAPHS = ("agent.store.tables.micrographs", "agent.store.tables.orders")
 """Tables that the state of the agent is not read from."""
 
 JUDGING = ("agent.needles.pooling", "agent.orders.judge.assessed", "agent.store.results.places")

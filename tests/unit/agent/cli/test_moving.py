@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from agent import settings
 from agent.cli import main
 from agent.cli.operate.move import list_paths_elsewhere, with_folders
-from agent.service.folder.data_folder import RunLock, agent_name
+from agent.service.data_folder import RunLock, agent_name
 
 TEXT = """\
 # ours

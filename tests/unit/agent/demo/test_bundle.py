@@ -17,7 +17,7 @@ from agent.errors import BadBundle
 from agent.retrain.bundle_registry import allow_demo_bundles
 from agent.service.active_bundle import CurrentBundle
 from agent.service.composition import load_bundle, open_store
-from agent.service.folder.data_folder import bundles_folder, clock
+from agent.service.data_folder import bundles_folder, clock
 from agent.settings import read
 from agent.settings.root import RECIPE
 from model import BundleError, read_manifest, verify_bundle

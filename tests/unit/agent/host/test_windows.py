@@ -26,7 +26,7 @@ import win32file
 from agent import log, settings
 from agent.errors import WrongUse
 from agent.host.windows import needs_password, refuse_mapped_drive
-from agent.service.folder.data_folder import RunLock
+from agent.service.data_folder import RunLock
 from agent.watch import SourceWatcher
 
 DEADLINE_S = 120.0

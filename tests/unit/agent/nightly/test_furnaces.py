@@ -10,13 +10,13 @@ import pytest
 from labs.lab import DAY, SETTINGS
 
 from agent.nightly import write_report
-from agent.nightly.facts.snapshot import from_text
-from agent.nightly.spc.control_charts import (
+from agent.nightly.facts.control_charts import (
     BASELINE_BATCHES,
     BatchSize,
     average_batches,
     chart_batches,
 )
+from agent.nightly.facts.snapshot import from_text
 from agent.store import Decision
 
 FIRST = date(2026, 9, 1)

@@ -11,9 +11,9 @@ import pytest
 from labs.lab import DAY, RING_A, SETTINGS, TAXONOMY, minutes
 
 from agent.nightly import write_report
+from agent.nightly.facts.control_charts import BASELINE_NIGHTS, average_by_night, chart
 from agent.nightly.facts.order_status import ControlMeasurement
 from agent.nightly.facts.snapshot import from_text
-from agent.nightly.spc.control_charts import BASELINE_NIGHTS, average_by_night, chart
 from agent.orders import Specifications
 from agent.orders.instruments.instrument_checks import CONTROL
 from agent.orders.judge.assessed import OrderPolicy

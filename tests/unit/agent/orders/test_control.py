@@ -20,7 +20,7 @@ from agent.orders.instruments.instrument_checks import (
     measure_image,
 )
 from agent.orders.instruments.instrument_holds import load_holds
-from agent.service.folder.data_folder import agent_name
+from agent.service.data_folder import agent_name
 from agent.service.jobs.instrument_check import is_due
 from agent.settings import read
 

@@ -18,7 +18,7 @@ from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.judge.assessment import SWEPT_PER_ROUND, Position, begin, list_due
 from agent.orders.lims.outbox import OUTBOX, OutboxFormat, record_revisions, write_pending
 from agent.service.health.problems import Problems
-from agent.service.jobs import outbound
+from agent.service.jobs import exchange
 from agent.service.schedule import PeriodicThread
 from agent.settings import read
 from agent.store import Decision, Entry
@@ -280,9 +280,9 @@ def test_the_service_fills_the_outbox_and_says_when_it_is_away(lab):
     settings = settings_of(lab)
     confirm(lab, take(lab))
 
-    away = outbound.fill_outbox(settings, lab.store, now=DAY)
+    away = exchange.fill_outbox(settings, lab.store, now=DAY)
     Path(settings.orders.outbox).mkdir()
-    back = outbound.fill_outbox(settings, lab.store, now=DAY)
+    back = exchange.fill_outbox(settings, lab.store, now=DAY)
 
     assert away.startswith("[orders] outbox: ")
     assert "no folder that can be seen" in away
@@ -295,13 +295,13 @@ def test_the_service_examines_what_was_touched_since_its_last_round(lab):
     Path(settings.orders.outbox).mkdir()
     public_id, later = take(lab), DAY + timedelta(days=400)
     confirm(lab, public_id)
-    outbound.fill_outbox(settings, lab.store, now=DAY)
-    memo = settings.store.folder / outbound.OUTBOX_MEMO
+    exchange.fill_outbox(settings, lab.store, now=DAY)
+    memo = settings.store.folder / exchange.OUTBOX_MEMO
     held = json.loads(memo.read_text("utf-8"))
     memo.write_text(json.dumps(held | {"swept": 10**6}), encoding="utf-8")  # the sweep is past it
     lab.store.labels.undo(public_id, by="Ada", at=later)
 
-    outbound.fill_outbox(settings, lab.store, now=later)
+    exchange.fill_outbox(settings, lab.store, now=later)
 
     assert len(list(Path(settings.orders.outbox).glob("4711-r2-*.json"))) == 1
 
@@ -311,10 +311,10 @@ def test_a_damaged_note_of_the_last_round_only_begins_the_sweep_again(lab, memo)
     settings = settings_of(lab)
     Path(settings.orders.outbox).mkdir()
     settings.store.folder.mkdir(exist_ok=True)
-    (settings.store.folder / outbound.OUTBOX_MEMO).write_text(memo, encoding="utf-8")
+    (settings.store.folder / exchange.OUTBOX_MEMO).write_text(memo, encoding="utf-8")
     confirm(lab, take(lab))
 
-    assert outbound.fill_outbox(settings, lab.store, now=DAY + timedelta(days=400)) == ""
+    assert exchange.fill_outbox(settings, lab.store, now=DAY + timedelta(days=400)) == ""
     assert len(list(Path(settings.orders.outbox).glob("4711-r1-*.json"))) == 1
 
 
@@ -355,7 +355,7 @@ def test_an_errand_without_news_leaves_standing_what_it_said_before():
 
 def notice(lab):
     facts = {"title": "Plant 1, night of 2026-11-24", "text": "3 need a person", "pictures": []}
-    lab.store.records.add(outbound.NOTICE, "2026-11-24", by="agent", at=DAY, facts=facts)
+    lab.store.records.add(exchange.NOTICE, "2026-11-24", by="agent", at=DAY, facts=facts)
 
 
 def test_a_notice_nobody_took_is_sent_again_and_then_never_more(lab, listener):
@@ -363,9 +363,9 @@ def test_a_notice_nobody_took_is_sent_again_and_then_never_more(lab, listener):
     port, heard = listener
     notice(lab)
 
-    away = outbound.send_notices(settings_of(lab), lab.store, now=DAY)
-    taken = outbound.send_notices(settings_of(lab, port), lab.store, now=DAY)
-    outbound.send_notices(settings_of(lab, port), lab.store, now=DAY)
+    away = exchange.send_notices(settings_of(lab), lab.store, now=DAY)
+    taken = exchange.send_notices(settings_of(lab, port), lab.store, now=DAY)
+    exchange.send_notices(settings_of(lab, port), lab.store, now=DAY)
 
     assert "is tried again" in away
     assert taken == ""
@@ -377,6 +377,6 @@ def test_a_notice_of_days_ago_is_old_news(lab, listener):
     port, heard = listener
     notice(lab)
 
-    outbound.send_notices(settings_of(lab, port), lab.store, now=DAY + timedelta(days=4))
+    exchange.send_notices(settings_of(lab, port), lab.store, now=DAY + timedelta(days=4))
 
     assert heard == []

@@ -18,9 +18,9 @@ from labs.plant import HOUR, SETTINGS, Plant
 
 from agent.evidence.anchors import Anchor, append
 from agent.orders.statements.statement_files import Unsigned, write_files
-from agent.service.folder.copies import check_start, write_presence
+from agent.service.copies import check_start, write_presence
 from agent.service.health.status import build_status_from_store
-from agent.service.jobs.order_lists import take_lists
+from agent.service.jobs.exchange import take_lists
 from agent.service.statements import make_lab
 from agent.settings import read
 from agent.web import create_app

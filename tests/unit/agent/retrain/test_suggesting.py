@@ -11,7 +11,7 @@ import pytest
 from labs.lab import Lab
 from labs.small import PIXELS, encode, past
 
-from agent.retrain.active_learning import POOL, list_candidates
+from agent.retrain.label_suggestions import POOL, list_candidates
 from model import default_taxonomy, fit_learning_curve, select_diverse
 from model.evaluation.labels import LearningCurve
 

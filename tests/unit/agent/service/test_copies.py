@@ -15,8 +15,8 @@ from labs.plant import SETTINGS, Plant
 
 from agent.evidence.anchors import Anchor, append, list_losses
 from agent.orders.lims.resumption import read_floors
-from agent.service.folder.copies import check_start, write_presence
-from agent.service.folder.data_folder import agent_name
+from agent.service.copies import check_start, write_presence
+from agent.service.data_folder import agent_name
 from agent.service.jobs.backup import Anchoring
 from agent.settings import read
 from agent.store import FOUND_OLDER, Store

@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.errors import BadStore, WrongUse
-from agent.service.folder.data_folder import RunLock
+from agent.service.data_folder import RunLock
 
 NOBODY = 65534
 

@@ -14,9 +14,9 @@ from labs.shell import Shell
 
 from agent.orders.facts.place_check import PlaceCheck
 from agent.orders.lims.outbox import OUTBOX
-from agent.service.folder.data_folder import agent_name
+from agent.service.data_folder import agent_name
 from agent.service.health.status import build_status_from_store
-from agent.service.jobs import outbound
+from agent.service.jobs import exchange
 from agent.settings import Settings, read
 from agent.store import Store, store_url
 
@@ -54,7 +54,7 @@ def test_a_renamed_site_sends_nothing_and_is_named(plant) -> None:
     settings = rename(plant)
     plant.say(plant.take(), "G7", at=DAY + HOUR)
 
-    said = outbound.fill_outbox(settings, plant.lab.store, now=DAY + HOUR)
+    said = exchange.fill_outbox(settings, plant.lab.store, now=DAY + HOUR)
     status = build_status_from_store(settings, plant.lab.store, now=DAY, running=False)
     _, doctor = plant.agent("doctor", "--json")
 
@@ -122,7 +122,7 @@ def test_either_way_out_sends_again(plant, name, outbox) -> None:
     settings = rename(plant, name, outbox)
     plant.say(plant.take("4712"), "G8", at=DAY + HOUR)
 
-    assert outbound.fill_outbox(settings, plant.lab.store, now=DAY + HOUR) == ""
+    assert exchange.fill_outbox(settings, plant.lab.store, now=DAY + HOUR) == ""
     assert len(list((plant.folder / outbox).glob("4712-r1-*.json"))) == 1
 
 
@@ -136,7 +136,7 @@ def test_two_sites_of_one_outbox_both_send(plant) -> None:
     first, plant.lab = plant.lab, other
     plant.say(plant.take("4713"), "G8")
 
-    assert outbound.fill_outbox(settings, other.store, now=DAY) == ""
+    assert exchange.fill_outbox(settings, other.store, now=DAY) == ""
     assert len(list(plant.outbox.glob("4713-r1-*.json"))) == 1
     first.store.close()
 

@@ -14,10 +14,10 @@ from agent.archive import Archive
 from agent.errors import BadSettings, BadStore, WrongUse
 from agent.service import Agent, build_status
 from agent.service.active_bundle import CurrentBundle
-from agent.service.folder.data_folder import RunLock, agent_name
+from agent.service.data_folder import RunLock, agent_name
 from agent.service.health.problems import Problems
 from agent.service.health.status import next_report_at, save_status
-from agent.service.jobs.outbound import send_notices
+from agent.service.jobs.exchange import send_notices
 from agent.service.schedule import ReportScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.worker import Pace

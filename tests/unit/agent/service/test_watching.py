@@ -16,7 +16,7 @@ import structlog
 from labs.service import picture, until
 
 from agent.errors import WrongUse
-from agent.service.folder.data_folder import RunLock
+from agent.service.data_folder import RunLock
 from agent.service.health.problems import Problems
 from agent.service.source_thread import FRESH_AT_MOST, SourceWatch, build_watcher, write_down
 from agent.settings import Source

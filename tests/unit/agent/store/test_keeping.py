@@ -25,7 +25,7 @@ from agent.archive import Archive
 from agent.backup import maintenance
 from agent.cli import console, main
 from agent.errors import BadStore
-from agent.service.folder.data_folder import RunLock, agent_name
+from agent.service.data_folder import RunLock, agent_name
 from agent.store import Decision, Store, examine_copy
 from agent.store.backup import _swap, copy, put_back
 from agent.store.engine import make_engine

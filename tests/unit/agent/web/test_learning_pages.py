@@ -18,8 +18,8 @@ from agent.archive import Archive
 from agent.retrain.bundle_registry import get_bundle
 from agent.retrain.promotion import build_check
 from agent.service.composition import open_store
-from agent.service.folder.data_folder import TrainingLock
-from agent.service.folder.data_folder import clock as clock_of
+from agent.service.data_folder import TrainingLock
+from agent.service.data_folder import clock as clock_of
 from agent.service.health.problems import Problems
 from agent.service.schedule import RetrainScheduler
 from agent.store import Decision

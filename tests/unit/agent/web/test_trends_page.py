@@ -14,10 +14,10 @@ from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, NEXT_DAY, SETTINGS, TAXONOMY, desk_of
 
 from agent.cli import main
+from agent.nightly.facts.change_alarm import Begin, Group
 from agent.nightly.facts.collect import gather
 from agent.nightly.facts.snapshot import to_text
 from agent.nightly.page.night_charts import ACKNOWLEDGED
-from agent.nightly.spc.change_alarm import Begin, Group
 from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy
 from agent.store import Decision

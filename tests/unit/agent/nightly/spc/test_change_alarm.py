@@ -12,11 +12,7 @@ from hypothesis import strategies as st
 from labs.lab import DAY, SETTINGS
 
 from agent.nightly import write_report
-from agent.nightly.facts.collect import gather
-from agent.nightly.facts.snapshot import from_text, to_text
-from agent.nightly.page.night_charts import ACKNOWLEDGED, find_open_alarms
-from agent.nightly.page.verdict import build_digest
-from agent.nightly.spc.change_alarm import (
+from agent.nightly.facts.change_alarm import (
     BINS,
     Specimen,
     compute_prior,
@@ -28,6 +24,10 @@ from agent.nightly.spc.change_alarm import (
     watch_night,
     weigh,
 )
+from agent.nightly.facts.collect import gather
+from agent.nightly.facts.snapshot import from_text, to_text
+from agent.nightly.page.night_charts import ACKNOWLEDGED, find_open_alarms
+from agent.nightly.page.verdict import build_digest
 from agent.store import Decision
 
 FIRST = date(2026, 9, 1)

@@ -21,7 +21,7 @@ from agent.backup.drill import rehearse_restore
 from agent.backup.facts import name_backup
 from agent.cli import main
 from agent.errors import BadStore
-from agent.service.folder.data_folder import RunLock
+from agent.service.data_folder import RunLock
 from agent.service.health.share_facts import describe_overdue, find_newest
 from agent.service.jobs.backup import (
     back_up_when_due,

@@ -15,7 +15,7 @@ from agent.demo.exporter import encode
 from agent.labelled_import import make_loader
 from agent.retrain.features import iter_rescored
 from agent.service.composition import load_bundle, open_features, open_store
-from agent.service.folder.data_folder import clock
+from agent.service.data_folder import clock
 from agent.service.jobs.features import FeatureKeeper, is_fill_due
 from model.ood.feature_arrays import FeatureBatch
 

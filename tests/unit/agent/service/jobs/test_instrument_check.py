@@ -12,7 +12,7 @@ from labs.pipeline import Parrot
 from labs.pool_children import killing_what_reads
 
 from agent.orders.instruments.instrument_checks import CONTROL
-from agent.service.folder.data_folder import agent_name
+from agent.service.data_folder import agent_name
 from agent.service.health.problems import Problems
 from agent.service.jobs.instrument_check import InstrumentCheck
 from agent.settings import Settings

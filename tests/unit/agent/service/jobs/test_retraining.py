@@ -21,7 +21,7 @@ from agent.errors import BadSettings
 from agent.retrain import Step
 from agent.retrain.bundle_registry import delete_leftovers, list_bundles
 from agent.service.composition import open_store
-from agent.service.folder.data_folder import TrainingLock, clock
+from agent.service.data_folder import TrainingLock, clock
 from agent.service.health.problems import Problems
 from agent.service.jobs.retrain import NoRoom, refuse_without_room, train_in_child
 from agent.service.jobs.supervisor import Cancelled, ChildEnded, run_in_child

@@ -15,7 +15,7 @@ from agent.nightly import write_report
 from agent.retrain.bundle_registry import list_bundles
 from agent.service import run_once
 from agent.service.composition import open_store
-from agent.service.folder.data_folder import clock
+from agent.service.data_folder import clock
 from agent.service.health.problems import Problems
 from agent.service.jobs.shadow import find_waiting_candidate, has_news
 from agent.service.schedule import RetrainScheduler

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import BadStore
 from agent.evidence import anchors
-from agent.evidence.anchors import Anchor
+from agent.evidence.anchors import Anchor, LostActs
 from agent.files import shares
 from agent.files.shares import is_folder
 from agent.orders.facts.order_list import OrderListResult, import_list, list_taken_since
@@ -42,7 +42,7 @@ from agent.orders.lims.resumption import (
     list_beyond,
     settle,
 )
-from agent.service.folder.data_folder import Presence, agent_name
+from agent.service.data_folder import Presence, agent_name
 from agent.service.health.share_facts import list_past
 from agent.site_time import compute_age
 from agent.store import BEGUN_ANEW, FOUND_OLDER
@@ -51,7 +51,6 @@ from agent.store.sites.site_folders import reports_folder
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from agent.evidence.anchors import LostActs
     from agent.settings import Settings
     from agent.store import Store
 

@@ -1,1 +1,0 @@
-"""Control charts of the nightly report."""
