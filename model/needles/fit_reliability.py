@@ -1,4 +1,4 @@
-"""Fit `model.needles.instances` on drawn fields: `python -m model.needles.fit_reliability`.
+"""Fit the reliability of needles on drawn fields: `python -m model.needles.fit_reliability`.
 
 Fields of both training programs that no training used.
 """
