@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from agent.nightly.facts.collect import night_settings
-from agent.nightly.facts.snapshot import (
-    NightFacts,
-    NightSettings,
-    Summary,
-)
+from agent.nightly.facts.snapshot import NightFacts, NightSettings, Summary
 from agent.nightly.page.embedded_images import (
     ALARM_LIMIT,
     describe_map,
@@ -15,10 +11,7 @@ from agent.nightly.page.embedded_images import (
     get_palette,
     parse_training_key,
 )
-from agent.nightly.page.micrograph_cards import (
-    Gallery,
-    build_card,
-)
+from agent.nightly.page.micrograph_cards import Gallery, build_card
 from agent.nightly.page.micrograph_rows import add_needles
 from agent.nightly.page.verdict import build_digest
 from agent.nightly.period_report import Period, missing_periods, parse_period, write_period

@@ -24,12 +24,7 @@ from agent.errors import AgentError
 from agent.imaging import WALL_CLOCK
 from agent.orders.instruments.instrument_holds import Affected, list_affected_orders, load_holds
 from agent.service.active_bundle import ROLLOUT_EVERY_S, CurrentBundle, RolloutLeader
-from agent.service.composition import (
-    hash_settings,
-    make_pipeline,
-    make_pool,
-    open_store,
-)
+from agent.service.composition import hash_settings, make_pipeline, make_pool, open_store
 from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presence
 from agent.service.data_folder import RunLock, clock
 from agent.service.health.database_clock import DatabaseClock

@@ -15,10 +15,7 @@ from agent.errors import BadStore
 from agent.orders.facts.order_policy import build_provenance
 from agent.pipeline import BatchOutcome, Stalled
 from agent.service.active_bundle import CurrentBundle
-from agent.service.composition import (
-    make_pipeline,
-    make_pool,
-)
+from agent.service.composition import make_pipeline, make_pool
 from agent.service.data_folder import RunLock, clock
 from agent.service.health.share_facts import describe_renamed
 from agent.service.jobs.backup import seal_results

@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from burned_bars import (
-    BLACK,
-    UM_PER_PX,
-    WHITE,
-    blend,
-    compress,
-    list_fonts,
-    vary_texture,
-)
+from burned_bars import BLACK, UM_PER_PX, WHITE, blend, compress, list_fonts, vary_texture
 from fresh_lines import Drawn, Type, draw_bar, spell_micro
 from fresh_programs import FONTS, PROGRAMS
 from fresh_strips import add_strip

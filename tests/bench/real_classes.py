@@ -33,11 +33,7 @@ from model.evaluation.paired import sign_test
 from model.experiments.across_microscopes import predict_logistic
 from model.framing import Field, Framing
 from model.networks.backbones import frozen_lite0, normalize
-from model.networks.field_embedding import (
-    STAGE_3_MEAN,
-    STAGES_3_4_MEAN_STD,
-    STAGES_3_4_UNIT_PARTS,
-)
+from model.networks.field_embedding import STAGE_3_MEAN, STAGES_3_4_MEAN_STD, STAGES_3_4_UNIT_PARTS
 from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import SUBTYPE, Scheme, softmax
 from model.ood.frozen_pass import build_frozen_pass

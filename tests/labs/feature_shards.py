@@ -6,11 +6,7 @@ import hashlib
 
 import numpy as np
 
-from agent.features import (
-    FeatureFolder,
-    FeatureRow,
-    FormOfRows,
-)
+from agent.features import FeatureFolder, FeatureRow, FormOfRows
 from model.ood.feature_arrays import FeatureForm
 
 FORM = FeatureForm("pass 2 tiny aaaa", 16, (8, 12, 20, 32), 26)

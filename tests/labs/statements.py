@@ -11,10 +11,7 @@ from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.statements.freezing import freeze_orders
 from agent.orders.statements.statement_document import Issuer
-from agent.orders.statements.statement_files import (
-    Unsigned,
-    write_files,
-)
+from agent.orders.statements.statement_files import Unsigned, write_files
 from agent.store import Decision
 from agent.store.evidence import guards
 from labs.lab import DAY, RING_A, TAXONOMY

@@ -10,11 +10,7 @@ from typing import Any
 import numpy as np
 
 from agent.imaging import Crop, SpecimenArea
-from agent.store import (
-    Claim,
-    MicrographResult,
-    Store,
-)
+from agent.store import Claim, MicrographResult, Store
 from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile
 from labs import lab

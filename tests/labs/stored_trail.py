@@ -11,13 +11,7 @@ from servers.databases import tamper
 from sqlalchemy import text
 
 from agent.backup.verification import Outside, verify_trail
-from agent.store import (
-    Decision,
-    Origin,
-    Store,
-    acting_through,
-    engine,
-)
+from agent.store import Decision, Origin, Store, acting_through, engine
 from labs.stored import OTHER, SHA, file, finding
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)

@@ -8,14 +8,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from model import (
-    SINGLE_PROCESS,
-    Example,
-    Field,
-    TrainingConfig,
-    taxonomy_from,
-    train,
-)
+from model import SINGLE_PROCESS, Example, Field, TrainingConfig, taxonomy_from, train
 from model.framing import Framing
 from model.networks.schemes import Scheme
 from model.ood.fit import fit_detector

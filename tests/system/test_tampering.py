@@ -25,14 +25,7 @@ from agent.orders.judge.method_validation import load_allowances
 from agent.orders.specifications.specification import Specifications
 from agent.orders.specifications.specification_history import load_history
 from agent.service.jobs.backup import seal_results
-from agent.store import (
-    RESTORED,
-    Decision,
-    MicrographResult,
-    Origin,
-    Store,
-    acting_through,
-)
+from agent.store import RESTORED, Decision, MicrographResult, Origin, Store, acting_through
 from agent.store.tables import load_metadata
 from agent.triage import Handling, TriageVerdict
 from agent.watch import Provenance

@@ -14,15 +14,7 @@ from agent.nightly.page.headline import micrographs
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
 from agent.site_time import local, local_full
-from reports import (
-    ControlTrend,
-    OpenOrderLine,
-    Tone,
-    VerdictLine,
-    decimal,
-    marked,
-    ngettext,
-)
+from reports import ControlTrend, OpenOrderLine, Tone, VerdictLine, decimal, marked, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:

@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 
     from agent.orders.facts.scale_tracing import ScaleMeasurement
     from agent.orders.specifications.specification_history import OrderTaxonomy
-    from agent.store import (
-        FieldView,
-        LabelView,
-        MicrographView,
-        PreparationView,
-        SpecimenView,
-    )
+    from agent.store import FieldView, LabelView, MicrographView, PreparationView, SpecimenView
 
 MM2_PER_UM2 = 1e-6
 

@@ -32,10 +32,7 @@ from agent.orders.judge.limit import (
     read_longest_limit,
     read_needle_limit,
 )
-from agent.settings.section import (
-    Shown,
-    describe_toml_fault,
-)
+from agent.settings.section import Shown, describe_toml_fault
 from agent.store.numbers import fold_letters
 from reports import gettext as _
 from reports import marked

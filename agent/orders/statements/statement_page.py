@@ -16,15 +16,7 @@ from agent.orders.statements.statement_evidence import (
     name_fields,
 )
 from agent.orders.statements.trace_page import TONES
-from reports import (
-    DocumentSection,
-    Fact,
-    StatementPage,
-    StatementPicture,
-    Table,
-    decimal,
-    ngettext,
-)
+from reports import DocumentSection, Fact, StatementPage, StatementPicture, Table, decimal, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:

@@ -18,12 +18,7 @@ from agent.store.evidence.declaration import CHANGEABLE
 from agent.store.orders import order_naming, orders, specimens
 from agent.store.orders.specimens import OrderRepository, hasten
 from agent.store.people import labels
-from agent.store.tables import (
-    MicrographRow,
-    ResultRow,
-    SpecimenRow,
-    TrailRow,
-)
+from agent.store.tables import MicrographRow, ResultRow, SpecimenRow, TrailRow
 from reports import gettext as _
 
 if TYPE_CHECKING:

@@ -17,14 +17,7 @@ from sqlmodel import Session, col, select, update
 from agent.errors import WrongUse
 from agent.store.engine import Repository, insert_for, reading, writing
 from agent.store.evidence import audit_log, quality_records
-from agent.store.tables import (
-    MicrographRow,
-    OrderRow,
-    PlaceRow,
-    SamePlaceRow,
-    SiteRow,
-    SpecimenRow,
-)
+from agent.store.tables import MicrographRow, OrderRow, PlaceRow, SamePlaceRow, SiteRow, SpecimenRow
 from agent.store.work.file_states import chunks
 
 if TYPE_CHECKING:

@@ -22,15 +22,7 @@ from sqlalchemy.sql.visitors import InternalTraversal
 from sqlmodel import Session, col
 
 from agent.errors import AgentError
-from agent.store.tables import (
-    PER_SITE,
-    SITE,
-    AccountRow,
-    OfGroup,
-    OfSite,
-    PromotionRow,
-    SiteRow,
-)
+from agent.store.tables import PER_SITE, SITE, AccountRow, OfGroup, OfSite, PromotionRow, SiteRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

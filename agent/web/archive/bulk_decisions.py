@@ -15,11 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent.errors import SetupError, WrongUse
-from agent.orders.judge.permissions import (
-    require_may_assign,
-    require_may_leave,
-    require_reason,
-)
+from agent.orders.judge.permissions import require_may_assign, require_may_leave, require_reason
 from agent.orders.specifications.class_texts import name_criterion
 from agent.store import is_imported
 from agent.web import cookies, forms

@@ -41,13 +41,7 @@ from agent.web.review import decisions
 from agent.web.review.decisions import Meanwhile, list_reasons, list_subtypes, request_reason
 from agent.web.review.images import iter_layers, ruler_of
 from agent.web.review.review_page import seconds_of
-from reports import (
-    Choice,
-    Link,
-    Picture,
-    SubtypeChoice,
-    ngettext,
-)
+from reports import Choice, Link, Picture, SubtypeChoice, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:

@@ -61,15 +61,7 @@ from agent.web.review.images import (
 )
 from agent.web.review.scale_by_reviewer import needs_scale
 from agent.web.review.viewer import build_viewer, find_scaled_reference
-from reports import (
-    Card,
-    Choice,
-    Picture,
-    Tone,
-    marked,
-    ngettext,
-    number_keys,
-)
+from reports import Card, Choice, Picture, Tone, marked, ngettext, number_keys
 from reports import gettext as _
 
 if TYPE_CHECKING:

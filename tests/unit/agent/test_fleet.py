@@ -17,14 +17,7 @@ from servers.databases import TIMEOUT_S
 from agent.cli.app import main
 from agent.service.active_bundle import RolloutLeader
 from agent.service.health.database_clock import DatabaseClock
-from agent.store import (
-    AgentSeen,
-    RingRules,
-    RolloutState,
-    Signature,
-    Store,
-    is_absent,
-)
+from agent.store import AgentSeen, RingRules, RolloutState, Signature, Store, is_absent
 from agent.store.sites.fleet import KEY, list_members, list_seen
 from agent.web.app import create_app
 

@@ -12,12 +12,7 @@ from fastapi.testclient import TestClient
 from labs.feature_shards import keep
 from labs.lab import HOME, desk_of
 
-from agent.features import (
-    SimilarIndex,
-    compute_map,
-    load_map,
-    save_map,
-)
+from agent.features import SimilarIndex, compute_map, load_map, save_map
 from agent.web import create_app
 
 

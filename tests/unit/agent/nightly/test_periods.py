@@ -10,13 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from labs.lab import DAY, RING_A, SETTINGS, TAXONOMY, Lab
 
-from agent.nightly import (
-    missing_periods,
-    parse_period,
-    write_index,
-    write_period,
-    write_report,
-)
+from agent.nightly import missing_periods, parse_period, write_index, write_period, write_report
 from agent.nightly.facts.snapshot import from_text
 from agent.nightly.period_report import (
     count_codes,

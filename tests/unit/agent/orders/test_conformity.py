@@ -22,11 +22,7 @@ from labs.judged_orders import (
     three,
 )
 
-from agent.orders.facts.specimen_facts import (
-    Conformity,
-    Statement,
-    Superseded,
-)
+from agent.orders.facts.specimen_facts import Conformity, Statement, Superseded
 from agent.orders.judge import conformity
 from agent.orders.judge.decision_rule import build_decision_rule
 from agent.orders.judge.method_validation import count_needed

@@ -24,14 +24,7 @@ from agent.errors import BadStore
 from agent.evidence.anchors import NOTES, Anchor, append, list_losses, write_note
 from agent.service.jobs.backup import Anchoring
 from agent.settings import read
-from agent.store import (
-    ACCEPTED,
-    RESTORED,
-    Decision,
-    NewStatement,
-    Store,
-    engine,
-)
+from agent.store import ACCEPTED, RESTORED, Decision, NewStatement, Store, engine
 
 DELETE_LAST = "DELETE FROM trail WHERE id = (SELECT max(id) FROM trail)"
 

@@ -8,12 +8,7 @@ from safetensors.torch import save_file
 
 from model.errors import BundleError
 from model.networks.architecture import CHANNELS
-from model.networks.backbones import (
-    ARCHITECTURES,
-    build_backbone,
-    frozen_lite0,
-    is_loaded_lite0,
-)
+from model.networks.backbones import ARCHITECTURES, build_backbone, frozen_lite0, is_loaded_lite0
 from model.networks.stored_backbone import StoredBackbone
 
 

@@ -9,12 +9,7 @@ import torch
 from model.data.dataset import Example
 from model.framing import Field
 from model.networks.backbones import build_backbone
-from model.ood.detector import (
-    collect_facts,
-    iter_fit_reduced,
-    list_tensors,
-    load_detector,
-)
+from model.ood.detector import collect_facts, iter_fit_reduced, list_tensors, load_detector
 from model.ood.features import rebuild_ood_extractor
 from model.ood.fit import fit_detector
 from model.ood.frozen_pass import FrozenPass

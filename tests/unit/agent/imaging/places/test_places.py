@@ -15,13 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.demo.micrograph import draw_micrograph
-from agent.imaging.places import (
-    SAME_PLACE,
-    Landmarks,
-    PlaceIndex,
-    extract_landmarks,
-    register,
-)
+from agent.imaging.places import SAME_PLACE, Landmarks, PlaceIndex, extract_landmarks, register
 
 UHCS = SHARED_DATA / "uhcs"
 SIZE = (600, 450)

@@ -25,13 +25,7 @@ from agent.service.data_folder import TrainingLock, clock
 from agent.service.health.problems import Problems
 from agent.service.jobs.retrain import NoRoom, refuse_without_room, train_in_child
 from agent.service.jobs.supervisor import Cancelled, ChildEnded, run_in_child
-from agent.service.schedule import (
-    RetrainScheduler,
-    has_enough_new,
-    is_due,
-    is_too_soon,
-    last_due,
-)
+from agent.service.schedule import RetrainScheduler, has_enough_new, is_due, is_too_soon, last_due
 from agent.store import Job
 
 
