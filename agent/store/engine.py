@@ -6,6 +6,7 @@ read, compute and write lose updates silently.
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ def _sqlite(address: URL) -> Engine:
     engine = create_engine(
         address,
         connect_args={"check_same_thread": False},
+        json_deserializer=_read_json,
         **({} if file else {"poolclass": StaticPool}),
     )
     event.listen(engine, "connect", _prepare_sqlite)
@@ -110,6 +112,15 @@ def _sqlite(address: URL) -> Engine:
     engine.dialect.do_begin = _begin_sqlite  # type: ignore[method-assign]
     engine.dialect.set_connection_execution_options = _note_writing  # type: ignore[method-assign]
     return engine
+
+
+def _read_json(text: str) -> Any:
+    """Return stored JSON; of thousands of rows most columns are empty, and need no parser."""
+    if text == "{}":
+        return {}
+    if text == "[]":
+        return []
+    return None if text == "null" else json.loads(text)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

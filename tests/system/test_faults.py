@@ -20,7 +20,7 @@ from labs.lab import DAY, Lab
 from labs.statements import freeze, label, take, write
 from sqlalchemy import Engine, event
 
-from agent.backup.maintenance import back_up, verify_statements
+from agent.backup.maintenance import back_up, verify_statement_files
 from agent.backup.verification import Outside, verify_trail
 from agent.errors import AgentError
 from agent.features import FeatureFolder
@@ -44,7 +44,7 @@ def index(lab: Lab, order: str) -> None:
     if view.label is None:
         label(lab, view.id, "G7")
     found = lab.store.search.list_hits(SearchQuery(f"code:G7 order:{order}"), most=9)
-    assert [hit.id for hit in found] == [view.id]
+    assert found == [view.id]
 
 
 def state(lab: Lab, order: str) -> None:
@@ -53,7 +53,8 @@ def state(lab: Lab, order: str) -> None:
     freeze(lab, order)
     write(lab)
     assert lab.store.statements.lacking("pdf", 9) == []
-    assert list(verify_statements(lab.store, lab.archive)) == []
+    assert lab.store.statements.problems() == []
+    assert list(verify_statement_files(lab.store, lab.archive)) == []
 
 
 def report(lab: Lab, order: str) -> None:

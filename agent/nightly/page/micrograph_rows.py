@@ -40,7 +40,12 @@ def add_needles(store: Store, views: Sequence[MicrographView]) -> list[Micrograp
     Of the histogram as many bins are kept as a report draws.
     """
     stored = store.needle_fields.list_of([view.result.id for view in views])
-    return [replace(view, needles=_shorten(stored.get(view.result.id))) for view in views]
+    return [
+        replace(view, needles=_shorten(stored[view.result.id]))
+        if view.result.id in stored
+        else view
+        for view in views
+    ]
 
 
 def _shorten(needles: NeedleField | None) -> NeedleField | None:

@@ -22,7 +22,12 @@ from agent.store.orders.order_views import (
 )
 from agent.store.orders.specimens import Ordered, OrderRepository, hasten
 from agent.store.people import labels
-from agent.store.results.micrograph_views import Result, is_unassigned, of_micrographs
+from agent.store.results.micrograph_views import (
+    Result,
+    is_unassigned,
+    of_micrographs,
+    select_results,
+)
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
@@ -349,14 +354,11 @@ class Orders(OrderRepository):
 
         A result is never overwritten, so the first answer can always be read.
         """
-        query = (
-            select(ResultRow)
-            .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
-            .where(MicrographRow.public_id == public_id)
-            .order_by(col(ResultRow.id))
-        )
+        query = select_results(col(MicrographRow.public_id) == public_id)
+        own = query.where(ResultRow.site_id == self._whose.site_id)
         with reading(self._engine) as session:
-            return [Result.from_row(row) for row in session.exec(query)]
+            rows = session.execute(own.order_by(col(ResultRow.id)))
+            return [Result.from_row(row) for row in rows]
 
     def acts(self, subjects: Collection[str], *, since: datetime | None = None) -> list[TrailEntry]:
         """Return the acts on orders, specimens or micrographs, oldest first.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import and_, func
+from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -276,12 +277,13 @@ def _queue_again(session: Session, micrograph: MicrographRow) -> None:
 
 
 def _load_rows(session: Session, micrograph_ids: Sequence[int]) -> list[LabelRow]:
+    # Columns, not objects: tables of thousands are read, and nothing is changed.
     query = (
-        select(LabelRow)
+        select_columns(*(getattr(LabelRow, name) for name in LabelRow.model_fields))
         .where(col(LabelRow.micrograph_id).in_(micrograph_ids))
         .order_by(col(LabelRow.id))
     )
-    return list(session.exec(query))
+    return cast("list[LabelRow]", session.execute(query).all())
 
 
 def _asks_two(micrograph: MicrographRow, result: ResultRow | None) -> bool:

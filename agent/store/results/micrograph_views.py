@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime  # noqa: TC003 - pydantic reads it
 from functools import cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import sqlalchemy
@@ -106,20 +107,47 @@ class Result:
         return read_message(self.expected.get(NEEDLES_MESSAGE), "")
 
     @classmethod
-    def from_row(cls, row: Any, prefix: str = "") -> Result:
-        """Build it from a `ResultRow`, or from a row whose columns of it have a prefix."""
-        values = {name: getattr(row, prefix + name) for name in _RESULT_COLUMNS}
-        values |= {name: values[name] or {} for name in OF_PROBABILITIES}
-        values["strangeness"] = StoredStrangeness.from_json(values["strangeness"])
+    def from_row(cls, row: Any) -> Result:
+        """Build it from a row of `select_results`."""
+        values = dict(zip(_RESULT_FIELDS, _read_result(row), strict=True))
+        for name in OF_EMPTY:
+            values[name] = values[name] or {}
+        document = values["strangeness"]
+        values["strangeness"] = (
+            StoredStrangeness(row.r_p_value, bool(row.flagged), defects=tuple(row.defects or ()))
+            if document is None
+            else StoredStrangeness.from_json(document)
+        )
         values["prediction_set"] = tuple(values["prediction_set"])
         values["reasons"] = tuple(values["reasons"])
         return cls(**values)
 
 
-OF_PROBABILITIES = ("subtype_probabilities", "size_probabilities", "probabilities", "coarser_share")
-LEFT_OUT = frozenset({*OF_PROBABILITIES, "crop_facts"})
-"""Columns that a table of micrographs shows nothing of."""
-_RESULT_COLUMNS = tuple(each.name for each in fields(Result))
+OF_EMPTY = (
+    *("subtype_probabilities", "size_probabilities", "probabilities", "coarser_share"),
+    "expected",
+)
+"""Columns of a result that are {} where a table of micrographs leaves them out."""
+LEFT_OUT = frozenset(
+    {*OF_EMPTY, "strangeness", "crop_facts", "artefacts", "process_extra", "superseded"}
+)
+"""Columns that a table of micrographs shows nothing of, but for `_STRANGENESS`."""
+_STRANGENESS = (
+    col(ResultRow.strangeness)["flagged"].as_boolean().label("flagged"),
+    col(ResultRow.strangeness)["defects"].label("defects"),
+)
+"""The two values of the out-of-distribution result that it shows, next to its p-value."""
+_OF_RESULT = tuple(Row.metadata.tables["result"].columns)
+_OF_MICROGRAPH = tuple(Row.metadata.tables["micrograph"].columns)
+_RESULT_FIELDS = tuple(each.name for each in fields(Result))
+_POSITIONS = {column: n for n, column in enumerate((*_OF_RESULT, *_OF_MICROGRAPH))}
+"""Column → place in a row of `select_results`: a name of a row costs more than its value."""
+_read_result = itemgetter(
+    *(_POSITIONS[Row.metadata.tables["result"].c[name]] for name in _RESULT_FIELDS)
+)
+_read_process_data = itemgetter(
+    *(_POSITIONS[Row.metadata.tables["micrograph"].c[name]] for name in PROCESS_COLUMNS)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +250,7 @@ class MicrographView:
         return self.label is None and len(self.votes) >= label_decisions.TWO
 
 
-def _columns(table: type[Row], prefix: str, *, is_lean: bool) -> list[Any]:
-    columns = Row.metadata.tables[str(table.__tablename__)].columns
+def _label(columns: Sequence[Any], prefix: str, *, is_lean: bool) -> list[Any]:
     return [
         (sqlalchemy.null() if is_lean and column.name in LEFT_OUT else column).label(
             prefix + column.name
@@ -248,8 +275,9 @@ def _results_statement(*, is_lean: bool) -> Any:
     # Columns, not objects: a night of hundreds is read for a page, and nothing is changed.
     return (
         sqlalchemy.select(
-            *_columns(ResultRow, RESULT, is_lean=is_lean),
-            *_columns(MicrographRow, MICROGRAPH, is_lean=is_lean),
+            *_label(_OF_RESULT, RESULT, is_lean=is_lean),
+            *_label(_OF_MICROGRAPH, MICROGRAPH, is_lean=is_lean),
+            *(_STRANGENESS if is_lean else ()),
             col(SourceRow.name).label("source"),
             col(SourceRow.folder).label("folder"),
         )
@@ -301,12 +329,12 @@ def _join_path(folder: str, relative: str) -> str:
 
 
 def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographView:
-    cropped, result = StoredCrop.from_json(row.m_crop_facts or {}), Result.from_row(row, RESULT)
+    cropped, result = StoredCrop.from_json(row.m_crop_facts or {}), Result.from_row(row)
     if doubt:
         result = replace(result, reasons=(Reason.DOUBTED_LABEL.value, *result.reasons))
     standing = [label for label in decisions if not label.undone]
     two = label_decisions.asks_two(row.m_sha256, result.thresholds, result.handling)
-    process_data = {name: getattr(row, MICROGRAPH + name) for name in PROCESS_COLUMNS}
+    process_data = zip(PROCESS_COLUMNS, _read_process_data(row), strict=True)
     return MicrographView(
         id=row.m_public_id,
         sha256=row.m_sha256,
@@ -323,15 +351,15 @@ def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographV
         recipe=row.m_recipe,
         warnings=stored_facts.keep_warnings(result.thresholds, row.m_warnings),
         crop_facts=cropped,
-        process_data={name: value for name, value in process_data.items() if value},
-        process_extra=row.m_process_extra,
+        process_data={name: value for name, value in process_data if value},
+        process_extra=row.m_process_extra or {},
         result=result,
         label=label_decisions.holding(standing, two=two),
         votes=tuple(label_decisions.votes_of(standing)) if two else (),
         asks_two=two,
         labels=decisions,
         awaits=row.r_review_rank is not None,
-        artefacts=row.m_artefacts,
+        artefacts=row.m_artefacts or {},
         pruned_at=row.m_pruned_at,
         doubt=doubt,
         taken_at=row.m_taken_at,

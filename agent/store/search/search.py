@@ -45,9 +45,10 @@ from agent.store.search.search_terms import (
 )
 from agent.store.search.search_updates import WORDS
 from agent.store.tables import MicrographRow, ResultRow, SearchRow
+from agent.store.work.file_states import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 MOST_COUNTED = 10_000
@@ -163,11 +164,8 @@ class Search(Repository):
                 next_before=following,
             )
 
-    def list_hits(self, query: SearchQuery, *, most: int) -> list[MicrographView] | None:
-        """Return all hits, the newest first; None where there are more, of which none is loaded.
-
-        Their views lack the columns of `LEFT_OUT`.
-        """
+    def list_hits(self, query: SearchQuery, *, most: int) -> list[str] | None:
+        """Return the public ids of all hits, the newest first; None where there are more."""
         with reading(self._engine) as session:
             found = self._select(session, query)
             if found is None:
@@ -175,15 +173,31 @@ class Search(Repository):
             wanted, key = found
             hits = _list_numbers(session, wanted.order_by(key.desc()), most + 1)
             self._reset_plan(session)
-            return None if len(hits) > most else list(_load(session, hits, is_lean=True))
+            return None if len(hits) > most else _list_ids(session, hits)
 
-    def list_micrographs(self, public_ids: Sequence[str]) -> list[MicrographView]:
-        """Return the micrographs of these public ids that are here, in their sequence."""
+    def iter_tables(self, public_ids: Sequence[str]) -> Iterator[list[MicrographView]]:
+        """Yield these micrographs in batches; no transaction stays open.
+
+        Their views lack the columns of `LEFT_OUT`, which are most of the cost of thousands.
+        """
+        for batch in chunks(public_ids):
+            yield self.list_micrographs(batch, is_lean=True)
+
+    def list_micrographs(
+        self, public_ids: Sequence[str], *, is_lean: bool = False
+    ) -> list[MicrographView]:
+        """Return the micrographs of these public ids that are here, in their sequence.
+
+        Args:
+            public_ids: Which.
+            is_lean: `LEFT_OUT` is empty.
+        """
         with reading(self._engine) as session:
             query = select_columns(col(MicrographRow.id)).where(
                 col(MicrographRow.public_id).in_(list(public_ids))
             )
-            views = _load(session, list(session.execute(query).scalars()))
+            numbers = list(session.execute(query).scalars())
+            views = _load(session, numbers, is_lean=is_lean)
             place = {public_id: n for n, public_id in enumerate(public_ids)}
             return sorted(views, key=lambda view: place[view.id])
 
@@ -398,6 +412,14 @@ class Search(Repository):
 
 def _list_numbers(session: Session, wanted: Any, most: int) -> list[int]:
     return [row.micrograph_id for row in session.execute(wanted.limit(most))]
+
+
+def _list_ids(session: Session, numbers: Sequence[int]) -> list[str]:
+    ids: dict[int | None, str] = {}
+    for batch in chunks(numbers):
+        query = select_columns(col(MicrographRow.id), col(MicrographRow.public_id))
+        ids |= dict(session.execute(query.where(col(MicrographRow.id).in_(batch))).all())
+    return [ids[number] for number in numbers if number in ids]
 
 
 def _sort_hits(session: Session, newest_first: Any, sort: str) -> list[int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.responses import StreamingResponse
 
 from agent.errors import WrongUse
-from agent.files.csv_export import format_csv
+from agent.files.csv_export import format_csv, iter_csv
 from agent.nightly import add_needles
 from agent.nightly.page.micrograph_rows import COLUMNS, NEEDLE_COLUMNS, build_record
 from agent.objects import ObjectsUnavailable
@@ -65,12 +65,16 @@ def find_chosen(desk: Desk, public_ids: Sequence[str], *, most: int) -> list[Mic
     Raises:
         WrongUse: None, or more than `most` were chosen.
     """
+    return desk.store.search.list_micrographs(_choose(public_ids, most=most))
+
+
+def _choose(public_ids: Sequence[str], *, most: int) -> list[str]:
     chosen = list(dict.fromkeys(public_ids))
     if not chosen:
         raise WrongUse(_("No micrograph is selected. Select some first."))
     if len(chosen) > most:
         raise WrongUse(_("Select at most {n} micrographs at once.").format(n=most))
-    return desk.store.search.list_micrographs(chosen)
+    return chosen
 
 
 def list_undoable(
@@ -186,23 +190,31 @@ def export(
     if form not in ("csv", "zip", "folders"):
         raise WrongUse(_("Export as csv, zip or folders."))
     most = MOST_ROWS if form == "csv" else MOST_IMAGES
-    views = (
-        find_chosen(desk, public_ids, most=most)
+    chosen = (
+        _choose(public_ids, most=most)
         if public_ids
         else desk.store.search.list_hits(query, most=most)
     )
-    if views is None:
+    if chosen is None:
         raise WrongUse(
             _("More than {n} micrographs match. Narrow the search, or select some.").format(n=most)
         )
-    remember_read(desk, (view for view in views if not is_blind(view)), who)
     name = f"archive-{desk.now():%Y%m%d-%H%M%S}"
     if form == "csv":
-        rows = (build_row(desk, view) for view in add_needles(desk.store, views))
-        text = format_csv(MANIFEST, rows)
-        return _attach(iter([text.encode("utf-8-sig")]), f"{name}.csv", "text/csv; charset=utf-8")
+        pieces = iter_csv(MANIFEST, _iter_pages(desk, chosen, who))
+        return _attach(pieces, f"{name}.csv", "text/csv; charset=utf-8")
+    views = desk.store.search.list_micrographs(chosen)
+    remember_read(desk, (view for view in views if not is_blind(view)), who)
     packed = _iter_zip(desk, views, by_code=form == "folders")
     return _attach(packed, f"{name}.zip", "application/zip")
+
+
+def _iter_pages(
+    desk: Desk, public_ids: Sequence[str], who: str
+) -> Iterator[Iterator[dict[str, object]]]:
+    for views in desk.store.search.iter_tables(public_ids):
+        remember_read(desk, (view for view in views if not is_blind(view)), who)
+        yield (build_row(desk, view) for view in add_needles(desk.store, views))
 
 
 def build_row(desk: Desk, view: MicrographView) -> dict[str, object]:

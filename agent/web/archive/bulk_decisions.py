@@ -334,7 +334,7 @@ def _find_hits(
         )
     if not hits:
         raise WrongUse(_("No micrograph is selected. Select some first."))
-    return desk.store.search.list_micrographs([view.id for view in hits])  # these are whole
+    return desk.store.search.list_micrographs(hits)
 
 
 def _refuse_label(desk: Desk, view: MicrographView, code: str, *, by: str) -> str:

@@ -16,7 +16,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
 import reports
-from agent.files.csv_export import format_csv
+from agent.files.csv_export import iter_csv
 from agent.orders.statements.statement import describe_after
 from agent.site_time import local_full
 from agent.store import SIGNED, HistoryQuery
@@ -90,7 +90,9 @@ def router(desk: Desk) -> APIRouter:
         before = cookies.number(request.query_params.get(BEFORE, ""))
         headers = {"Content-Disposition": 'attachment; filename="history.csv"'}
         return StreamingResponse(
-            _iter_csv(desk, query, before), media_type="text/csv; charset=utf-8", headers=headers
+            iter_csv(COLUMNS, _iter_pages(desk, query, before)),
+            media_type="text/csv; charset=utf-8",
+            headers=headers,
         )
 
     @routes.get("/history.pdf")
@@ -325,14 +327,14 @@ def _format(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _iter_csv(desk: Desk, query: HistoryQuery, before: int | None) -> Iterator[bytes]:
-    """Yield the acts as CSV in pieces, newest first, from the page that is shown on."""
-    yield format_csv(COLUMNS, ()).encode("utf-8-sig")
+def _iter_pages(
+    desk: Desk, query: HistoryQuery, before: int | None
+) -> Iterator[Iterator[dict[str, Any]]]:
+    """Yield the acts as pages of rows, newest first, from the page that is shown on."""
     for page in desk.store.history.iter_pages(query, limit=MOST_EXPORTED, before=before):
         acts = _list_matching(desk, page, query)
         hidden = find_hidden(desk, acts)
-        rows = (to_json(entry, hidden) for entry in acts)
-        yield format_csv(COLUMNS, rows).partition("\r\n")[2].encode()
+        yield (to_json(entry, hidden) for entry in acts)
 
 
 def to_json(entry: TrailEntry, hidden: Collection[str]) -> dict[str, Any]:

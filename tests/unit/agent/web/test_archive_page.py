@@ -122,6 +122,33 @@ def test_a_hidden_answer_is_neither_shown_nor_exported(lab, browser):
     assert browser.get("/api/v1/search?code=G7").json()["count"] == 0
 
 
+def test_a_csv_of_hits_is_sent_while_they_are_read_and_in_the_words_of_its_reader(lab):
+    for n in range(3):
+        public_id = lab.take("G8", name=f"f_{n}.tif")
+        lab.store.labels.decide(public_id, Decision("cannot_tell", "Ann"), at=DAY)
+    pieces: list[bytes] = []
+    app = create_app(desk_of(lab))
+
+    async def counted(scope, receive, send):
+        async def keep(message):
+            pieces.append(message.get("body", b""))
+            await send(message)
+
+        await app(scope, receive, keep)
+
+    with TestClient(counted, base_url=HOME) as client:
+        client.cookies.set("language", "de")
+        answer = client.post("/archive/export", data={"as": "csv"})
+
+    header, *rest = [piece for piece in pieces if piece]
+    assert header.startswith(b"\xef\xbb\xbfid,")
+    assert header.count(b"\r\n") == 1
+    assert header + b"".join(rest) == answer.content
+    rows = read_csv(answer.content)
+    assert [row["file"].rpartition("/")[2] for row in rows] == ["f_2.tif", "f_1.tif", "f_0.tif"]
+    assert {row["decision"] for row in rows} == {"nicht zu entscheiden"}
+
+
 def test_a_code_that_the_grid_has_shown_makes_no_blind_decision(lab):
     desk = desk_of(lab)
     shown = lab.take("G7", reasons=("uncertain",))
