@@ -380,19 +380,14 @@ def verify(
     Yields:
         One sentence per fault.
     """
-    yield from verify_statements(store, archive)
+    yield from verify_statement_files(store, archive)
     for number, row in enumerate(store.retention.iter_archived(), start=1):
         yield from _damage(archive, row)
         progress(number, row.id)
 
 
-def verify_statements(store: Store, archive: Archive) -> Iterator[str]:
-    """Hold every statement against its hash and the audit log, and its files against theirs.
-
-    Yields:
-        One sentence per fault.
-    """
-    yield from store.statements.problems()
+def verify_statement_files(store: Store, archive: Archive) -> Iterator[str]:
+    """Yield a sentence for each file of a statement that is missing or not what was archived."""
     for sha256, file in store.statements.every_file():
         yield from archive.damage_of_statement(sha256, file.kind, file.sha256)
 

@@ -31,7 +31,8 @@ from servers.object_storage import (
     write_credentials,
 )
 
-from agent.backup.maintenance import verify_statements
+from agent.backup.maintenance import verify, verify_statement_files
+from agent.backup.verification import Outside, verify_trail
 from agent.objects import ObjectsUnavailable
 from agent.orders.judge.assessment import Position
 from agent.orders.statements.customer_report import find_statement, render_customer_report
@@ -110,7 +111,8 @@ def test_the_files_of_a_final_statement_are_written_once_and_named_by_its_hash(l
         kind: one.sha256 for kind, one in files.items()
     }
     assert hashlib.sha256(held["json"]).hexdigest() == sha256
-    assert list(verify_statements(lab.store, lab.archive)) == []
+    assert lab.store.statements.problems() == []
+    assert list(verify_statement_files(lab.store, lab.archive)) == []
 
 
 def test_a_kill_between_the_files_and_their_rows_is_made_good(lab):
@@ -123,7 +125,8 @@ def test_a_kill_between_the_files_and_their_rows_is_made_good(lab):
 
     after = {one: lab.archive.statement_path(sha256, one).read_bytes() for one in ("html", "json")}
     assert after == before
-    assert list(verify_statements(lab.store, lab.archive)) == []
+    assert lab.store.statements.problems() == []
+    assert list(verify_statement_files(lab.store, lab.archive)) == []
 
 
 def test_the_files_are_the_same_bytes_whenever_they_are_made(lab):
@@ -148,7 +151,8 @@ def test_no_file_is_written_over_and_a_later_back_up_finds_its_own_again(lab):
 
     write(lab)
 
-    assert list(verify_statements(lab.store, lab.archive)) == []
+    assert lab.store.statements.problems() == []
+    assert list(verify_statement_files(lab.store, lab.archive)) == []
     assert pdf.read_bytes() != signed
     was = hashlib.sha256(signed).hexdigest()
     later = "UPDATE statement_file SET sha256 = '{}' WHERE kind = 'pdf'"
@@ -165,7 +169,7 @@ def test_a_changed_or_missing_file_is_found(lab):
     pdf.write_bytes(pdf.read_bytes().replace(b"%%EOF", b"%%EOX"))
     page.unlink()
 
-    found = list(verify_statements(lab.store, lab.archive))
+    found = list(verify_statement_files(lab.store, lab.archive))
 
     (frozen,) = lab.store.statements.all("4711")
     handed_out = read_files(lab.store, lab.archive, frozen, language="en")
@@ -200,6 +204,21 @@ def test_a_file_whose_row_was_changed_is_named_by_the_audit_log(lab, change, sen
 
     (fault,) = lab.store.statements.problems()
     assert sentence in fault
+
+
+def test_verify_names_a_changed_row_of_a_file_once(lab):
+    conforming(lab)
+    write(lab)
+    tamper(
+        f"sqlite:///{lab.folder / 'martensight.db'}",
+        "UPDATE statement_file SET signed_by = 'Eve' WHERE kind = 'pdf'",
+    )
+
+    found, _ = verify_trail(lab.store, Outside(lab.reports))
+    found += verify(lab.store, lab.archive, progress=lambda *_: None)
+
+    (fault,) = found
+    assert "signed_by was '' (trail number" in fault
 
 
 def test_a_page_shows_what_the_document_holds_in_the_language_of_the_lab(lab):
