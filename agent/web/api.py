@@ -26,6 +26,7 @@ from agent.web.orders import orders
 from agent.web.orders.order_board import map_views
 from agent.web.orders.order_fields import is_blind, remember_read
 from agent.web.orders.orders import customer_report
+from agent.web.pages import LONGEST_PART, MOST_NAMED
 from agent.web.review import decisions
 from agent.web.review.decisions import request_reason
 from agent.web.schemas import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
@@ -266,6 +267,25 @@ def _add_orders(routes: APIRouter, desk: Desk) -> None:
         assessed = orders.assessed_of(desk, number)
         remember_read(desk, map_views(assessed).values(), cookies.name_of(request))
         return order_to_json(assessed)
+
+
+async def refuse_unknown(request: Request) -> None:
+    """Refuse a parameter that a route of the API does not know: a misspelt filter lists all.
+
+    Raises:
+        HTTPException: 422, names it and those that the route knows.
+    """
+    if not request.scope["path"].startswith("/api/"):
+        return
+    route = request.scope["route"]
+    written = (route.openapi_extra or {}).get("parameters", ())
+    known = [field.alias for field in route.dependant.query_params]
+    known += [parameter["name"] for parameter in written]
+    unknown = dict.fromkeys(name for name in request.query_params if name not in known)
+    if unknown:
+        names = ", ".join(f"“{name[:LONGEST_PART]}”" for name in list(unknown)[:MOST_NAMED])
+        sentence = f"{request.scope['path']} does not know {names} in its address; it knows "
+        raise HTTPException(422, f"{sentence}{', '.join(known) or 'none'}.")
 
 
 async def _take_in(desk: Desk, request: Request, name: str) -> dict[str, Any]:

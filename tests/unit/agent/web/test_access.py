@@ -43,6 +43,29 @@ def test_every_route_has_a_role_and_every_role_has_routes(lab):
     assert set(DECLARED) == {OPEN, *auth.ROLES}
 
 
+def test_each_route_of_the_api_refuses_a_parameter_that_it_does_not_know(lab):
+    public_id = lab.take("G8", order="4711", specimen="1")
+    names = {"public_id": public_id, "number": "4711", "kind": "pdf", "name": "x"}
+    tried, refused = 0, {}
+    with TestClient(create_app(desk_of(lab)), base_url=HOME) as client:
+        for route in NEEDED:
+            method, _, path = route.partition(" ")
+            if not path.startswith("/api/") or path.endswith("openapi.json"):
+                continue
+            for name, value in names.items():
+                path = re.sub(rf"\{{{name}(:path)?\}}", value, path)
+            tried += 1
+            answer = client.request(method, f"{path}?nonsense=1&limit=1", json={})
+            if answer.status_code == 422 and "“nonsense”" in answer.json()["detail"]:
+                refused[route] = answer.json()["detail"]
+        known = client.get("/api/v1/queue?limit=1")
+
+    assert len(refused) == tried > 20
+    assert known.status_code == 200
+    assert refused["GET /api/v1/queue"].endswith("it knows reason, source, order, limit.")
+    assert refused["GET /api/v1/status"].endswith("it knows none.")
+
+
 def test_a_route_without_a_declared_role_is_closed():
     application = FastAPI()
     application.get("/new")(lambda: "")
