@@ -176,9 +176,7 @@ class Accounts(Repository):
     def are_there(self) -> bool:
         """Return whether there is any account, enabled or not; then a log-in is required."""
         with reading(self._engine) as session:
-            if session.exec(select(AccountRow.id).limit(1)).first() is not None:
-                return True
-            return session.get_one(SiteRow, self._whose.site_id).needs_accounts
+            return session.exec(select(AccountRow.id).limit(1)).first() is not None
 
     # --- log-in sessions ---
 

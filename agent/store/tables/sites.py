@@ -21,8 +21,7 @@ class SiteRow(Row, table=True):
     """A plant; several may share one database.
 
     `shares_accounts` and `shares_bundles` are its setting `site.shares`: rows of sites that share
-    them are valid at each. `needs_accounts`: it shared the accounts of others when they were
-    separated, so a log-in is required, although it has no account.
+    them are valid at each.
     """
 
     __tablename__: ClassVar[Any] = "site"
@@ -31,7 +30,6 @@ class SiteRow(Row, table=True):
     name: str = Field(unique=True)
     shares_accounts: bool = false_column()
     shares_bundles: bool = false_column()
-    needs_accounts: bool = false_column()
 
 
 class AgentRow(OfSite, Row, table=True):

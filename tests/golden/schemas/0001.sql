@@ -550,11 +550,10 @@ CREATE TABLE site (
 	name VARCHAR NOT NULL, 
 	shares_accounts BOOLEAN DEFAULT 0 NOT NULL, 
 	shares_bundles BOOLEAN DEFAULT 0 NOT NULL, 
-	needs_accounts BOOLEAN DEFAULT 0 NOT NULL, 
 	CONSTRAINT pk_site PRIMARY KEY (id), 
 	CONSTRAINT uq_site_name UNIQUE (name)
 );
-INSERT INTO "site" VALUES(1,'Plant 1',0,0,0);
+INSERT INTO "site" VALUES(1,'Plant 1',0,0);
 CREATE TABLE source (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
