@@ -229,13 +229,15 @@ def list_stated(store: Store) -> Iterator[StatedDocument]:
 def find_differences(store: Store, documents: Iterable[StatedDocument]) -> Iterator[str]:
     """Yield a sentence for each value that a statement names and no row holds."""
     for stated in documents:
-        for field in _fields(stated.document):
-            public_id = str(field.get("id"))
-            view = store.results.find(public_id)
+        ids = [str(field.get("id")) for field in _fields(stated.document)]
+        views = {view.id: view for view in store.search.list_micrographs(ids)}
+        answers = store.orders.list_answers(ids)
+        for public_id, field in zip(ids, _fields(stated.document), strict=True):
+            view = views.get(public_id)
             if view is None:
                 yield f"{stated.name}: field {public_id} is not there any more"
                 continue
-            for sentence in _differences(store, view, field):
+            for sentence in _differences(view, answers.get(public_id, set()), field):
                 yield f"{stated.name}: field {public_id}: {sentence}"
 
 
@@ -244,11 +246,12 @@ def _fields(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from (*specimen.get("fields", ()), *specimen.get("superseded", ()))
 
 
-def _differences(store: Store, view: MicrographView, field: Mapping[str, Any]) -> Iterator[str]:
+def _differences(
+    view: MicrographView,
+    answers: Collection[tuple[str | None, str | None]],
+    field: Mapping[str, Any],
+) -> Iterator[str]:
     code, bundle = field.get("structure_code"), field.get("bundle")
-    answers = {
-        (answer.bundle or None, answer.structure_code) for answer in store.orders.answers(view.id)
-    }
     if (bundle, code) not in answers:
         now = ", ".join(f"{was} by {by}" for by, was in sorted(answers, key=str)) or "nothing"
         yield f"the result was {code} by {bundle}, the rows hold {now}"
@@ -279,7 +282,7 @@ def list_unsupported(store: Store, policy: OrderPolicy) -> list[tuple[str, bool]
         A sentence per order that does not conform by what the database holds, and whether nothing
         was done with the order since: only then is the statement wrong and not merely older.
     """
-    wrong = []
+    wrong, numbers = [], _number_frozen(store)
     for number, frozen in store.statements.newest().items():
         if frozen.conformity != Conformity.CONFORMS.value:
             continue
@@ -291,24 +294,38 @@ def list_unsupported(store: Store, policy: OrderPolicy) -> list[tuple[str, bool]
             f"statement {frozen.number} of order {number} says that it conforms; by what the "
             f"database holds it is: {now.value.replace('_', ' ')}"
         )
-        is_older = assessed is not None and _was_changed(store, assessed, frozen)
+        is_older = assessed is not None and _was_changed(
+            store, assessed, frozen, numbers.get(frozen.sha256)
+        )
         later = ". Something was done with it since; the running agent states it again"
         wrong.append((sentence + (later if is_older else ""), not is_older))
     return wrong
 
 
-def _was_changed(store: Store, assessed: Assessed, frozen: FrozenStatement) -> bool:
-    """Return whether an act or a result of an order is later than its statement."""
+def _number_frozen(store: Store) -> dict[str, int]:
+    """Return hash of a statement → number of the act that froze it."""
+    acts = store.audit_log.iter_acts(FROZEN)
+    return {str(entry.facts.get("sha256")): entry.id for entry in acts if entry.act == FROZEN}
+
+
+def _was_changed(
+    store: Store, assessed: Assessed, frozen: FrozenStatement, stated: int | None
+) -> bool:
+    """Return whether an act or a result of an order is later than its statement.
+
+    Args:
+        store: Open.
+        assessed: The order.
+        frozen: Its statement.
+        stated: Number of the act that froze it, None where there is none.
+    """
     ids = {field.id for specimen in assessed.specimens for field in specimen.facts.fields}
-    stated = None
-    for entry in store.audit_log.iter_acts():
-        if entry.facts.get("sha256") == frozen.sha256 and entry.act == FROZEN:
-            stated = entry.id
-        elif stated and (
+    for entry in store.audit_log.iter_acts(after=stated) if stated else ():
+        if (
             entry.subject in {*ids, frozen.order}
             or entry.act in OF_THE_LAB
             or entry.act.endswith(".recorded")
         ):
             return True
-    views = (store.results.find(public_id) for public_id in ids)
-    return any(view is not None and view.result.done_at > frozen.at for view in views)
+    views = store.search.list_micrographs(sorted(ids))
+    return any(view.result.done_at > frozen.at for view in views)

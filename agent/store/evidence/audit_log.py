@@ -399,10 +399,15 @@ class AuditLog(Repository):
         with reading(self._engine) as session:
             require_clock(session, self._whose.site_id, at=at)
 
-    def iter_acts(self, act: str | None = None) -> Iterator[TrailEntry]:
-        """Yield acts, oldest first; `act` selects those whose name begins with it."""
+    def iter_acts(self, act: str | None = None, *, after: int = 0) -> Iterator[TrailEntry]:
+        """Yield acts, oldest first.
+
+        Args:
+            act: Select those whose name begins with it.
+            after: Select those with a larger number.
+        """
         with reading(self._engine) as session:
-            yield from entries(session, act=act)
+            yield from entries(session, act=act, after=after)
 
     def find_problems(self) -> list[str]:
         """Verify the audit log of this site; return a sentence for each change or gap."""

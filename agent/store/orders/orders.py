@@ -360,6 +360,22 @@ class Orders(OrderRepository):
             rows = session.execute(own.order_by(col(ResultRow.id)))
             return [Result.from_row(row) for row in rows]
 
+    def list_answers(
+        self, public_ids: Collection[str]
+    ) -> dict[str, set[tuple[str | None, str | None]]]:
+        """Return micrograph → bundle, None for none, and code of each result on it."""
+        found: dict[str, set[tuple[str | None, str | None]]] = {}
+        with reading(self._engine) as session:
+            for batch in chunks(sorted(public_ids)):
+                query = (
+                    select(MicrographRow.public_id, ResultRow.bundle, ResultRow.structure_code)
+                    .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
+                    .where(col(MicrographRow.public_id).in_(batch))
+                )
+                for public_id, bundle, code in session.exec(query):
+                    found.setdefault(public_id, set()).add((bundle or None, code))
+        return found
+
     def acts(self, subjects: Collection[str], *, since: datetime | None = None) -> list[TrailEntry]:
         """Return the acts on orders, specimens or micrographs, oldest first.
 

@@ -181,17 +181,13 @@ class Search(Repository):
         Their views lack the columns of `LEFT_OUT`, which are most of the cost of thousands.
         """
         for batch in chunks(public_ids):
-            yield self.list_micrographs(batch, is_lean=True)
+            yield self._list(batch, is_lean=True)
 
-    def list_micrographs(
-        self, public_ids: Sequence[str], *, is_lean: bool = False
-    ) -> list[MicrographView]:
-        """Return the micrographs of these public ids that are here, in their sequence.
+    def list_micrographs(self, public_ids: Sequence[str]) -> list[MicrographView]:
+        """Return the micrographs of these public ids that are here, in their sequence."""
+        return self._list(public_ids, is_lean=False)
 
-        Args:
-            public_ids: Which.
-            is_lean: `LEFT_OUT` is empty.
-        """
+    def _list(self, public_ids: Sequence[str], *, is_lean: bool) -> list[MicrographView]:
         with reading(self._engine) as session:
             query = select_columns(col(MicrographRow.id)).where(
                 col(MicrographRow.public_id).in_(list(public_ids))
