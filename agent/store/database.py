@@ -157,7 +157,7 @@ class Store:
                 self._whose.site_id,
                 at=datetime.now(UTC),
                 actor="agent",
-                act="site.shares_changed",
+                act=sites.SHARES_CHANGED,
                 facts={"shares": sorted(shares)},
             )
 

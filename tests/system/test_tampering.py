@@ -256,6 +256,24 @@ ALTERATIONS = {
         "superseded was {} (no act), is {'by': 'Eve'}",
     ),
     "a field deleted": ("DELETE FROM micrograph WHERE id = 1", "label 1 of -: micrograph_id was"),
+    "a specimen's heat": ("UPDATE specimen SET heat = 'H 9'", "heat was '' (no field was filed"),
+    "a specimen's beginning": (
+        "UPDATE specimen SET first_seen_at = '2026-11-20'",
+        "specimen 1 of order 4711: first_seen_at was '2026-11-24T",
+    ),
+    "a specimen's facts": ("UPDATE specimen SET facts = '{\"x\": 1}'", "facts was {} (as result"),
+    "a preparation's beginning": (
+        "UPDATE preparation SET first_seen_at = '2026-11-20'",
+        "preparation 1 of order 4711, specimen 1: first_seen_at was '2026-11-24T",
+    ),
+    "a preparation's facts": (
+        "UPDATE preparation SET facts = '{\"x\": 1}'",
+        "preparation 1 of specimen 4711/1: facts was {} (no act), is {'x': 1}",
+    ),
+    "whose accounts a site takes": (
+        "UPDATE site SET shares_accounts = 1",
+        "site Plant 1: shares was [] (no act), is ['accounts']",
+    ),
     "an order's number": ("UPDATE \"order\" SET number = '4799'", "number was '4711'"),
     "an order deleted": ('DELETE FROM "order"', "order 4711"),
     "a promotion added": (FORGED_PROMOTION, "promotion 2 of other: by Ada is not in the trail"),

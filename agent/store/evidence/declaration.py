@@ -65,7 +65,7 @@ class EvidenceTable:
         fixed: Columns that never change.
         once: Columns that are filled once and then never change.
         filed: Columns whose hash a result is filed with, in this sequence; `ALL`: all but the row's
-            number and its result's.
+            number and its result's. Of specimens and preparations their values.
         sealed: Columns whose hash is sealed into the audit log some time after a row was added.
         called: What a sentence calls a row, from its columns; "": table and number.
         acts: That explain its rows.
@@ -140,6 +140,9 @@ def _record(entry: TrailEntry, _: Values) -> dict[str, Any]:
 def _take_facts(*but: str) -> Callable[[TrailEntry], dict[str, Any]]:
     left_out = {*but, SIGNED}
     return lambda entry: {key: v for key, v in entry.facts.items() if key not in left_out}
+
+
+_take_replaced = _take_facts("preparation", "replaces")
 
 
 def _assigned(entry: TrailEntry, _: Values) -> dict[str, Any]:
@@ -356,19 +359,21 @@ EVIDENCE = {
         ),
         EvidenceTable(
             "specimen",
-            fixed=("site_id", "order_id", "name", "first_seen_at"),
+            fixed=("site_id", "order_id", "name", "first_seen_at", "facts"),
             once=("bundle", "heat", "batch", "material"),
+            filed=("first_seen_at", "facts"),
         ),
         EvidenceTable(
             "preparation",
             fixed=("specimen_id", "name", "first_seen_at", "replaces"),
+            filed=("first_seen_at",),
             called="preparation {name} of specimen {specimen}",
             acts=(
                 Act(
                     ("specimen.prepared_again",),
                     {"specimen": SUBJECT, "name": "replaces"},
-                    {"facts.superseded": _take_facts("preparation", "replaces")},
-                    before={"facts.superseded": None},
+                    {"facts": lambda entry: {"superseded": _take_replaced(entry)}},
+                    before={"facts": {}},
                 ),
             ),
             derived={"specimen": lambda row: "/".join(row["specimen_id"])},

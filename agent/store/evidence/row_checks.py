@@ -19,6 +19,7 @@ from sqlmodel import Session, col, select
 
 from agent.store.evidence import audit_log, history, seals
 from agent.store.evidence.acts import (
+    NO_ACT,
     ODD,
     ActIndex,
     RowReader,
@@ -31,6 +32,8 @@ from agent.store.evidence.acts import (
 from agent.store.evidence.declaration import CHANGEABLE, EVIDENCE, format_place
 from agent.store.people.label_decisions import FOR_ORDERS, IMPORTED, signed_by_program
 from agent.store.results import stored_facts
+from agent.store.sites.site_scope import get_site
+from agent.store.sites.sites import SHARES_CHANGED
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
@@ -58,6 +61,8 @@ if TYPE_CHECKING:
 
 
 LIVE, REVIEW = "live", "review"
+FILLED = ("heat", "batch", "material")
+"""Columns of a specimen that its fields fill."""
 
 
 class FilingChecks:
@@ -72,7 +77,7 @@ class FilingChecks:
     def __init__(self, session: Session, rows: RowReader, acts: ActIndex) -> None:
         self._session, self._rows, self._acts = session, rows, acts
         self._specimens: dict[tuple[str, str], Stated] = defaultdict(dict)
-        self._preparations: set[tuple[str, ...]] = set()
+        self._preparations: dict[tuple[str, ...], Stated] = defaultdict(dict)
         self._live: dict[int, list[int]] = defaultdict(list)
         self._current: dict[int, int] = {}
         self._needles = self._hash_needles()
@@ -121,6 +126,16 @@ class FilingChecks:
         if result.current:
             self._current[result.micrograph_id] = number
 
+    def _note_place(self, filed: Mapping[str, Any], by: str) -> None:
+        """Note what a field was filed with of its specimen and its preparation, the first time."""
+        if place := filed.get("place"):
+            for stated, values in (
+                (self._specimens[place[0], place[1]], filed.get("judged") or {}),
+                (self._preparations[tuple(place)], filed.get("prepared") or {}),
+            ):
+                for name, value in values.items():
+                    stated.setdefault(name, (value, by))
+
     def _describe(self, row: MicrographRow) -> dict[str, Any]:
         specimen = self._rows.get_names("specimen").get(row.specimen_id or 0)
         preparation = self._rows.get_names("preparation").get(row.preparation_id or 0, "")
@@ -133,11 +148,7 @@ class FilingChecks:
         self, what: str, result: ResultRow, filed: Mapping[str, Any]
     ) -> Iterator[str]:
         by = f"as result {result.id} was filed"
-        if place := filed.get("place"):
-            order, specimen, preparation = place
-            self._preparations.add((order, specimen, preparation))
-            for name, value in (filed.get("judged") or {}).items():
-                self._specimens[order, specimen].setdefault(name, (value, by))
+        self._note_place(filed, by)
         yield from _compare_hashed(what, result, filed, by)
         if any(reason not in result.reasons for reason in filed["reasons"]):
             stated: Stated = {"reasons": (filed["reasons"], by)}
@@ -178,29 +189,31 @@ class FilingChecks:
                 )
 
     def _compare_specimens(self) -> Iterator[str]:
+        for _, entry in self._acts.iter_all("micrograph"):
+            if entry.act == "field.assigned":
+                self._note_place(entry.facts[seals.AFTER], f"trail number {entry.id}")
+        blank: Stated = dict.fromkeys(FILLED, ("", "no field was filed with one"))
         names = self._rows.get_names("specimen")
         for row in self._session.exec(select(SpecimenRow).order_by(col(SpecimenRow.id))):
             order, specimen = names[row.id or 0]
-            stated = self._specimens.get((order, specimen), {})
-            now = {name: getattr(row, name) for name in stated}
+            filed = self._specimens.get((order, specimen))
+            stated = blank | filed if filed else {}
+            now = seals.read_values(row, stated)
             yield from compare(f"specimen {specimen} of order {order}", stated, now)
 
     def _compare_preparations(self) -> Iterator[str]:
-        begun = set(self._preparations)
-        for _, entry in self._acts.iter_all("micrograph"):
-            if entry.act == "field.assigned" and (place := entry.facts[seals.AFTER].get("place")):
-                begun.add(tuple(place))
+        begun = {*self._preparations}
         for _, entry in self._acts.iter_all("preparation"):
             order, _, specimen = entry.subject.rpartition("/")
             begun.add((order, specimen, str(entry.facts.get("preparation") or "")))
         names = self._rows.get_names("specimen")
         for row in self._session.exec(select(PreparationRow).order_by(col(PreparationRow.id))):
             order, specimen = names[row.specimen_id]
+            what = f"preparation {row.name} of order {order}, specimen {specimen}"
             if (order, specimen, row.name) not in begun:
-                yield (
-                    f"preparation {row.name} of order {order}, specimen {specimen}: no field was "
-                    "filed in it and no act began it"
-                )
+                yield f"{what}: no field was filed in it and no act began it"
+            stated = self._preparations.get((order, specimen, row.name), {})
+            yield from compare(what, stated, seals.read_values(row, stated))
 
     def _name_without_field(self) -> Iterator[str]:
         """Yield the files that were read and have no field, and the fields without a result."""
@@ -382,6 +395,7 @@ def examine(session: Session) -> RowChecks:
             faults += name_odd(table, _compare_table(session, rows, acts, table))
     faults += name_odd("label", _name_strangers(acts))
     faults += name_odd("source", _name_moved_sources(session))
+    faults += name_odd("site", _name_changed_shares(session))
     faults += name_odd("result", FilingChecks(session, rows, acts).find_differences())
     faults += name_odd("seals", seals.find_differences(session))
     return RowChecks(tuple(faults), tuple(audit_log.clock_notes(session)))
@@ -400,6 +414,24 @@ def _name_moved_sources(session: Session) -> Iterator[str]:
         named = folders.get((site, name), [])
         if named and folder not in named:
             yield f"source {name}: its folder was {named[-1]!r}, is {folder!r}"
+
+
+def _name_changed_shares(session: Session) -> Iterator[str]:
+    """Yield where what a site shares changed without an act: its accounts may be those of others.
+
+    The next start of an agent writes its setting again, with an act that changes nothing then.
+    """
+    site = session.get_one(SiteRow, get_site(session))
+    shares = {"accounts": site.shares_accounts, "bundles": site.shares_bundles}
+    was: list[str] = []
+    source = NO_ACT
+    for entry in audit_log.entries(session, act=SHARES_CHANGED):
+        now = sorted(entry.facts["shares"])
+        if now == was:
+            yield f"site {site.name}: what it shares was changed before trail number {entry.id}"
+        was, source = now, f"trail number {entry.id}"
+    now = sorted(name for name, is_shared in shares.items() if is_shared)
+    yield from compare(f"site {site.name}", {"shares": (was, source)}, {"shares": now})
 
 
 def find_differences(session: Session, tables: Sequence[str]) -> Iterator[str]:

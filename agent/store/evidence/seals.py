@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,8 @@ from agent.store.work.file_states import OVERWRITTEN, VANISHED, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+
+    from sqlalchemy import ColumnElement
 
     from agent.store.evidence.audit_log import TrailEntry
     from agent.store.tables import Row
@@ -115,10 +117,20 @@ def describe_place(session: Session, micrograph: MicrographRow) -> dict[str, Any
         else None
     )
     document["place"] = [order.number, specimen.name, preparation.name if preparation else ""]
-    document["judged"] = {
-        name: value for name in EVIDENCE["specimen"].once if (value := getattr(specimen, name))
-    }
+    filled = (name for name in EVIDENCE["specimen"].once if getattr(specimen, name))
+    document["judged"] = read_values(specimen, (*filled, *EVIDENCE["specimen"].filed))
+    if preparation:
+        document["prepared"] = read_values(preparation, EVIDENCE["preparation"].filed)
     return document
+
+
+def read_values(row: Row, names: Iterable[str]) -> dict[str, Any]:
+    """Return columns of a row as a filing has them: times as text, in UTC."""
+    values = {name: getattr(row, name) for name in names}
+    return {
+        name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+        for name, value in values.items()
+    }
 
 
 def digest(row: Row) -> tuple[str, str]:
@@ -342,29 +354,41 @@ def _cut(short: str) -> list[str]:
 # --- files that could not be used ---------------------------------------------------------------
 
 
+def append_unusable(session: Session, site_id: int, number: int | None, *, at: datetime) -> None:
+    """Append that a file could not be used, in the transaction that sets it aside."""
+    session.flush()
+    if files := _select_files(session, site_id, col(ContentRow.id) == number):
+        facts = {"files": files}
+        audit_log.append(session, site_id, at=at, actor="agent", act=SET_ASIDE, facts=facts)
+
+
 def _seal_files(session: Session, site_id: int, *, at: datetime) -> int:
-    """Append the files that were set aside since the last time; return how many those are."""
+    """Append the files whose worker died too often, which no act named; return their number."""
     known = {
         number
         for entry in audit_log.entries(session, act=SET_ASIDE)
         for number, *_ in _list_files(entry)
     }
-    wanted = (
-        select(ContentRow.id, SourceRow.name, PathRow.relative)
-        .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
-        .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
-        .where(ContentRow.site_id == site_id, ContentRow.state == State.SET_ASIDE)
-        .order_by(col(ContentRow.id), col(PathRow.id))
-    )
-    files = [
-        [number, source, relative]
-        for number, source, relative in session.exec(wanted)
-        if number not in known
-    ][:MOST_FILES]
+    found = _select_files(session, site_id, col(ContentRow.state) == State.SET_ASIDE)
+    files = [file for file in found if file[0] not in known][:MOST_FILES]
     if files:
         facts = {"files": files}
         audit_log.append(session, site_id, at=at, actor="agent", act=SET_ASIDE, facts=facts)
     return len(files)
+
+
+def _select_files(
+    session: Session, site_id: int, which: ColumnElement[bool]
+) -> list[tuple[int, str, str]]:
+    """Return number, source and name of files; one of several names several times."""
+    wanted = (
+        select(ContentRow.id, SourceRow.name, PathRow.relative)
+        .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
+        .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+        .where(ContentRow.site_id == site_id, which)
+        .order_by(col(ContentRow.id), col(PathRow.id))
+    )
+    return [(number or 0, source, relative) for number, source, relative in session.exec(wanted)]
 
 
 def _list_files(entry: TrailEntry) -> list[tuple[int, str, str]]:

@@ -70,6 +70,8 @@ class AgentSeen:
     facts: dict[str, Any]
 
 
+SHARES_CHANGED = "site.shares_changed"
+"""Act of the audit log: another setting of what the site shares; never one that changes nothing."""
 RETIRED = "retired"
 """Key of an agent's facts: when it was taken off the lists; its next heartbeat ends that."""
 

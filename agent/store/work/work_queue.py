@@ -17,6 +17,7 @@ from sqlmodel import Session, col, select
 
 from agent.errors import FileCode
 from agent.store.engine import AgentIdentity, Repository, reading, write_retrying, writing
+from agent.store.evidence import seals
 from agent.store.orders.order_naming import ClaimedPlace, OrderNaming
 from agent.store.results import results
 from agent.store.tables import ContentRow, PathRow, SourceRow
@@ -379,6 +380,8 @@ class WorkQueue(Repository):
                 rest(content, State.SET_ASIDE, code, sentence, at=since)
                 _retry_later(content, code, at=at)
             session.add(content)
+            if content.state == State.SET_ASIDE:
+                seals.append_unusable(session, self._whose.site_id, content.id, at=at)
             return True
 
     def fail(self, claim: Claim, sentence: str, *, at: datetime) -> datetime | None:
@@ -396,6 +399,7 @@ class WorkQueue(Repository):
             crashes = max(content.attempts - content.interrupted, 1)
             if crashes >= MAX_ATTEMPTS:
                 rest(content, State.SET_ASIDE, FileCode.CRASHED, sentence, at=at)
+                seals.append_unusable(session, self._whose.site_id, content.id, at=at)
                 return None
             rest(content, State.FAILED, FileCode.CRASHED, sentence)
             content.due_at = at + RETRY_AFTER[crashes - 1]

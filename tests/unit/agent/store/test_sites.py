@@ -313,6 +313,25 @@ def test_a_shared_account_logs_in_and_is_changed_at_its_own_site_alone(address) 
         assert there.checks.compare_rows().faults == here.checks.compare_rows().faults == ()
 
 
+def test_a_site_that_lost_the_accounts_of_others_without_an_act_is_named(address) -> None:
+    shares = ("accounts",)
+    with Store.open(address, site=HERE, agent="PC", shares=shares) as here:
+        here.accounts.add("Ada", kind="person", role="lead", hashed="x", by="A", at=AT)
+    with Store.open(address, site=THERE, agent="PC", shares=shares) as there:
+        assert there.accounts.are_there()
+        assert there.checks.compare_rows().faults == ()
+        tamper(address, "UPDATE site SET shares_accounts = FALSE")
+        assert not there.accounts.are_there()
+
+        (fault,) = there.checks.compare_rows().faults
+
+    assert fault == f"site {THERE}: shares was ['accounts'] (trail number 3), is []"
+    with Store.open(address, site=THERE, agent="PC", shares=shares) as there:
+        (fault,) = there.checks.compare_rows().faults  # its setting is written again
+
+    assert fault.startswith(f"site {THERE}: what it shares was changed before trail number ")
+
+
 def test_pixels_that_another_site_needs_are_not_pruned(stores) -> None:
     here, there = stores
     for store in stores:
