@@ -345,7 +345,8 @@ def listen(web: WebSection) -> socket.socket:
 log = structlog.get_logger()
 
 LOOK_EVERY_S = 0.5
-SILENT_S = 120.0  # an event loop that hangs; a start on a busy PC takes some of it
+SILENT_S = 120.0  # an event loop that hangs
+STARTS_S = 600.0  # on a busy PC: who ends it earlier starts it again and again
 AGAIN_S = (0.2, 1.0, 5.0, 15.0, 60.0)
 STEADY_S = 60.0
 """A process that ran for so long was no failure to start."""
@@ -427,7 +428,7 @@ class PageProcess(threading.Thread):
 
     def _hear(self, heard: Connection) -> str:
         """Read messages until the process ends, is silent, or has to stop; return which of them."""
-        alive_s = time.monotonic()
+        alive_s, limit_s = time.monotonic(), STARTS_S
         while not self._stopping.is_set():
             try:
                 news = heard.recv() if heard.poll(LOOK_EVERY_S) else None
@@ -438,10 +439,10 @@ class PageProcess(threading.Thread):
             if news in self._on_news:
                 self._on_news[news]()
             if news == ALIVE:
-                alive_s = time.monotonic()
+                alive_s, limit_s = time.monotonic(), SILENT_S
                 self._problems.say("page", "")
-            if time.monotonic() - alive_s > SILENT_S:
-                return f"it did not answer for {SILENT_S:.0f} s"
+            if time.monotonic() - alive_s > limit_s:
+                return f"it did not answer for {limit_s:.0f} s"
         return ""
 
 
