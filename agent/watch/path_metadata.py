@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -50,25 +51,31 @@ class Provenance:
 
     def process_data(self, relative: str) -> dict[str, str]:
         """Return the process data of one file; the path overrides the fixed values."""
-        return self._found(relative)
+        return self._read(self._search(relative))
 
     def named_places(self, relative: str) -> Iterator[dict[str, str]]:
         """Yield the matches of the pattern in the path, and in the file name where they differ.
 
-        The pattern is searched, so a folder that resembles a name matches first.
+        The pattern is searched, so a folder that resembles a name matches first, and a match may
+        begin or end within a number: then the whole number is a place too.
 
         Args:
             relative: The path below the source.
         """
         path = relative.replace("\\", "/")
-        whole = self._found(path)
-        name = self._found(path.rpartition("/")[2])
+        match = self._search(path)
+        whole, uncut = self._read(match), _find_uncut(match) if match else {}
+        name = self._read(self._search(path.rpartition("/")[2]))
         yield whole
         if name and any(whole.get(key, value) != value for key, value in name.items()):
             yield name
+        if uncut:
+            yield {**whole, **uncut}
 
-    def _found(self, text: str) -> dict[str, str]:
-        match = re.search(self.pattern, text) if self.pattern else None
+    def _search(self, text: str) -> re.Match[str] | None:
+        return re.search(self.pattern, text) if self.pattern else None
+
+    def _read(self, match: re.Match[str] | None) -> dict[str, str]:
         groups = {k: v.strip() for k, v in match.groupdict().items() if v} if match else {}
         return {**self.fixed, **groups}
 
@@ -111,6 +118,59 @@ class Provenance:
             begun = entry.valid_from is None or entry.valid_from <= on
             if name and objective_key(entry.name) == name and fits and begun:
                 yield entry
+
+
+_INVISIBLE = frozenset({"Cc", "Cf", "Cn"})
+"""Unicode categories of what no one sees in a name, so that a number goes on behind it."""
+_FILLERS = frozenset(
+    "\u034f\u115f\u1160\u2007\u2009\u200a\u202f\u2800\u3164\uffa0"
+    "\ufe00\ufe01\ufe02\ufe03\ufe04\ufe05\ufe06\ufe07\ufe08\ufe09\ufe0a\ufe0b\ufe0c\ufe0d\ufe0e\ufe0f"
+)
+"""Fillers, variation selectors, and the narrow blanks that group the digits of one number."""
+
+
+def _find_uncut(match: re.Match[str]) -> dict[str, str]:
+    """Return the groups at an end of a match that go on beyond it, as the whole number.
+
+    A digit next to a digit belongs to its number; so does what is behind an invisible character.
+    A letter or a blank does not: many labs put a word or a date before the number.
+    """
+    (start, end), text = match.span(), match.string
+    before, after = text[:start][::-1], text[end:]
+    if not any(map(_may_go_on, (before[:1], after[:1]))):
+        return {}
+    uncut: dict[str, str] = {}
+    for name, value in match.groupdict().items():
+        if not value:
+            continue
+        first, last = match.span(name)
+        longer = _trace(before, value[0])[::-1] if first == start else ""
+        longer += value
+        longer += _trace(after, value[-1]) if last == end else ""
+        if longer != value:
+            uncut[name] = longer
+    return uncut
+
+
+def _trace(text: str, edge: str) -> str:
+    """Return the letters and digits at the beginning of a text that go on from an edge."""
+    run, is_hidden = "", False
+    for letter in text:
+        if _is_invisible(letter):
+            is_hidden = True
+        elif (letter.isdigit() and edge.isdigit()) or (letter.isalnum() and is_hidden):
+            run += letter
+        else:
+            break
+    return run
+
+
+def _may_go_on(character: str) -> bool:
+    return character.isdigit() or (character != "" and _is_invisible(character))
+
+
+def _is_invisible(character: str) -> bool:
+    return character in _FILLERS or unicodedata.category(character) in _INVISIBLE
 
 
 _BETWEEN = re.compile(r"([_\-. /]+)")

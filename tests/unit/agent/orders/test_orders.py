@@ -93,6 +93,20 @@ def test_a_path_and_a_note_that_disagree_leave_it_unassigned(bench):
     assert bench.store.orders.order("4711").specimens == ()
 
 
+def test_a_number_that_goes_on_behind_an_invisible_character_holds_both_orders(bench):
+    bench.export("10\u200b05228_01_1.png")
+
+    bench.take()
+
+    (one,) = bench.store.orders.unassigned()
+    assert one.reason == "it claims two orders: its path says '05228', its name says '1005228'"
+    claims = {
+        line.number: bench.store.orders.order(line.number).claims
+        for line in bench.store.orders.all()
+    }
+    assert {number for number, own in claims.items() if own} == {"05228", "1005228"}
+
+
 def test_the_same_content_under_two_specimens_belongs_to_neither(bench):
     bench.export("4711_01_1.png", seed=1)
     bench.take()
