@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from agent.errors import BadStore
 from agent.orders.facts.order_policy import build_provenance, is_urgent
-from agent.store import SourceHealth, StoreFault
-from agent.watch import EventListener, SourceWatcher
+from agent.store import NOT_A_FILE, SourceHealth, StoreFault
+from agent.watch import EventListener, Kind, SourceWatcher, classify_name
+from agent.watch.source_watcher import NOT_A_FILE as NOT_A_FILE_SENTENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -81,6 +83,11 @@ def write_down(
     Raises:
         StoreFault: The database cannot be written now; nothing is lost, it is offered again.
     """
+    if source and (look.listed or look.settling or look.at_rest or look.ignored):
+        folder = str(watched.state.folder)
+        store.sources.note_reading(
+            watched.state.name, folder, pattern=source.pattern, fixed=source.fixed, at=at
+        )
     for _ in _iter_written(
         look.settling, watched, lambda files: store.files.add_settling(files, at=at)
     ):
@@ -98,14 +105,17 @@ def write_down(
         others, watched, lambda files: store.files.add(files, at=at, lane=lane)
     ):
         watched.taken(files)
-    for files in _iter_written(
-        look.ignored,
-        watched,
-        lambda files: store.files.add_ignored(
-            files, NOT_A_PICTURE, "its name is no picture's", at=at
-        ),
+    others = [file for file in look.ignored if classify_name(file.relative) is not Kind.PICTURE]
+    for ignored, code, sentence in (
+        (others, NOT_A_PICTURE, "its name is no picture's"),
+        ([file for file in look.ignored if file not in others], NOT_A_FILE, NOT_A_FILE_SENTENCE),
     ):
-        watched.taken(files)
+        for files in _iter_written(
+            ignored,
+            watched,
+            partial(store.files.add_ignored, code=code, sentence=sentence, at=at),
+        ):
+            watched.taken(files)
     if look.gone:
         store.files.mark_gone(watched.state.name, look.gone, at=at)
         watched.let_go(look.gone)

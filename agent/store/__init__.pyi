@@ -65,6 +65,7 @@ from .engine import (
     store_url as store_url,
 )
 from .work.file_states import (
+    NOT_A_FILE as NOT_A_FILE,
     OVERWRITTEN as OVERWRITTEN,
     VANISHED as VANISHED,
     Claim as Claim,

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -142,12 +143,15 @@ class Listing:
     Args:
         pictures: Relative path → facts, of every file with the name of a micrograph.
         others: Relative path → facts, of other files.
+        not_files: Relative path → facts, of links, pipes and empty folders with the name of a
+            micrograph: someone put them there instead of one.
         troubles: Relative path → sentence, of unreadable entries.
         entries: Number of entries of any kind.
     """
 
     pictures: dict[str, Facts] = field(default_factory=dict)
     others: dict[str, Facts] = field(default_factory=dict)
+    not_files: dict[str, Facts] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
     entries: int = 0
 
@@ -162,6 +166,7 @@ def list_folder(folder: Path) -> Listing:
     waiting = [(long_path(folder), "")]
     while waiting:
         path, relative = waiting.pop()
+        before = listing.entries
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
@@ -172,6 +177,9 @@ def list_folder(folder: Path) -> Listing:
             if not relative:
                 raise
             _note(listing, relative.rstrip("/"), error)
+            continue
+        if relative and listing.entries == before:
+            _add_not_file(listing, relative.rstrip("/"), path)
     return listing
 
 
@@ -180,6 +188,7 @@ def _add_entry(entry: os.DirEntry[str], parent: str, listing: Listing) -> tuple[
     relative = parent + to_text(entry.name)
     try:
         if entry.is_symlink():
+            _add_not_file(listing, relative, entry.path)
             return None
         if entry.is_dir(follow_symlinks=False):
             return None if is_junk_folder(entry.name) else (entry.path, relative + "/")
@@ -197,7 +206,16 @@ def _add_entry(entry: os.DirEntry[str], parent: str, listing: Listing) -> tuple[
         return None
     if stat.S_ISREG(status.st_mode):
         _add_file(listing, relative, kind, status)
+    else:
+        _add_not_file(listing, relative, entry.path)
     return None
+
+
+def _add_not_file(listing: Listing, relative: str, path: str) -> None:
+    """Add what is no file, where its name is that of a micrograph."""
+    if classify_name(relative) is Kind.PICTURE:
+        with suppress(OSError):  # it is gone by now
+            listing.not_files[relative] = stat_to_facts(os.lstat(path))
 
 
 def _add_file(listing: Listing, relative: str, kind: Kind, status: os.stat_result) -> None:

@@ -42,6 +42,8 @@ log = structlog.get_logger()
 
 Completion = Literal["quiet", "rename", "sidecar"]
 
+NOT_A_FILE = "it is a link, a pipe or an empty folder, not a file; links are not followed"
+
 RENAMED_QUIET_S = 0.5  # a renamed file is complete at once; two checks, to be sure
 EMPTY_AFTER = 5  # quiet times after which a placeholder that stays empty is recorded as `empty`
 TEND_EVERY_S = 5.0  # interval of checks of root folder and event listener
@@ -97,7 +99,8 @@ class WatchResult:
     Args:
         at_rest: Complete files, oldest first, offered until `taken`.
         settling: New files that are still being written.
-        ignored: Files that are not pictures, by name; offered until `taken`.
+        ignored: Files that are not pictures, by name, and what has a picture's name and is no
+            file; offered until `taken`.
         gone: Recorded names missing from a whole listing; offered until `let_go`.
         listed: Whether the whole folder was listed.
     """
@@ -177,7 +180,8 @@ class SourceWatcher:
             self._looked_s = self._clock() - began_s
             if listing is None:
                 return WatchResult()
-            look = self._sort(listing.pictures, listing.others, hints, now_s, listed=True)
+            others = listing.others | listing.not_files
+            look = self._sort(listing.pictures, others, hints, now_s, listed=True)
             look = replace(look, gone=self._find_gone(listing))
         else:
             named = {n for n in hints.paths if classify_name(n) is Kind.PICTURE}
@@ -254,7 +258,9 @@ class SourceWatcher:
                 source=self._name, folder=str(self._folder), mode=self.state.mode,
                 why=self.state.why, files=len(listing.pictures),
             )  # fmt: skip
-        self._listed_trouble = _format_troubles(listing.troubles)
+        self._listed_trouble = _format_troubles(
+            listing.troubles or dict.fromkeys(listing.not_files, NOT_A_FILE)
+        )
         problem = self._find_problem()
         self._update_state(
             online=True, problem=problem, listed=self.state.listed + 1, took_s=took_s
@@ -269,7 +275,8 @@ class SourceWatcher:
         if listing.troubles:
             return ()  # a part was unreadable: what is missing may be there
         named = self._known.keys() | self._reported
-        return tuple(named - listing.pictures.keys() - listing.others.keys())
+        there = listing.pictures.keys() | listing.others.keys() | listing.not_files.keys()
+        return tuple(named - there)
 
     def _pause_s(self, took_s: float) -> float:
         if self.state.mode == "native" and self._listener:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 from agent.orders.facts.places import list_same_places
 from agent.orders.facts.possible_fields import load_named
 from agent.orders.lims.lost_conformity import RestoreLosses
-from agent.store import OVERWRITTEN, VANISHED, NamedOrder, State, letters_key, number_key
+from agent.store import (
+    NOT_A_FILE,
+    OVERWRITTEN,
+    VANISHED,
+    NamedOrder,
+    State,
+    letters_key,
+    number_key,
+)
+from agent.watch import Provenance
 from reports import gettext as _
 from reports import marked
 
@@ -28,7 +37,6 @@ if TYPE_CHECKING:
         Store,
         Unassigned,
     )
-    from agent.watch import Provenance
 
 
 def list_alike(store: Store) -> dict[str, tuple[str, ...]]:
@@ -206,12 +214,13 @@ class OpenItems:
         """
         key = partial(number_key, exact=store.exact_numbers)
         named = load_named(store)
+        fixed = {name: {source.fixed.get("order", "")} for name, source in sources.items()}
+        for name, orders in store.sources.list_fixed("order").items():
+            fixed.setdefault(name, set()).update(orders)
         naming = NamedOrder(
             number,
             sources=frozenset(
-                name
-                for name, source in sources.items()
-                if key(source.fixed.get("order", "")) == key(number)
+                name for name, orders in fixed.items() if key(number) in map(key, orders)
             ),
             contents=_list_named_contents(named, number, key),
         )
@@ -232,7 +241,7 @@ def _read_files(
     lost = (fate for fate in fates if fate.state in LOST)
     unread = (
         fate
-        for code in (VANISHED, OVERWRITTEN)
+        for code in (VANISHED, OVERWRITTEN, NOT_A_FILE)
         for fate in store.files.iter_status(State.IGNORED, code=code, naming=naming, after=after)
     )
     return tuple(fate for fate in fates if fate.state in WAITING), (*lost, *unread)
@@ -281,15 +290,14 @@ def is_renamed(
     sources: Mapping[str, Provenance],
     key: Callable[[str], str],
 ) -> bool:
-    """Return whether a file that vanished unread was found again, named for the same specimen.
+    """Return whether a file that no one saw was listed again, named for the same specimen.
 
     One that a note or a sender names is not: the note may not have been moved with it.
     """
     is_named = any(fate.id in contents for contents in open_items.named_lost.values())
     if fate.renamed_to is None or is_named:
         return False
-    source = sources.get(fate.renamed_to[0])
-    later = list(source.named_places(fate.renamed_to[1])) if source else []
+    later = [place for own in _read_name(fate, *fate.renamed_to, sources) for place in own]
     before = list(_iter_named_places(fate, sources))
     places = {
         (key(place.get("order", "")), key(place.get("specimen", ""))) for place in (*before, *later)
@@ -374,5 +382,27 @@ def _iter_stated_places(
     for order, specimen in fate.noted.items():
         yield ({"order": order, "specimen": specimen},)
     for name, relative in fate.seen_as:
-        if source := sources.get(name):
-            yield tuple(source.named_places(relative))
+        yield from _read_name(fate, name, relative, sources)
+
+
+def _read_name(
+    fate: FileFate, name: str, relative: str, sources: Mapping[str, Provenance]
+) -> Iterator[Sequence[Mapping[str, str]]]:
+    """Yield what a name means: by the settings, and by those under which it was listed.
+
+    Where they differ each counts: an edit of the settings takes no order's claim to a file back.
+    """
+    readings = [sources[name]] if name in sources else []
+    for pattern, fixed in fate.read_as.get(name, ()):
+        readings.append(Provenance(fixed=fixed, pattern=pattern))
+    meanings: list[Sequence[Mapping[str, str]]] = []
+    for reading in readings:
+        places = tuple(reading.named_places(relative))
+        if places not in meanings:
+            meanings.append(places)
+    yield from meanings
+
+
+def is_unwatched(fate: FileFate, sources: Collection[str]) -> bool:
+    """Return whether a file waits in a watched folder that the settings of this PC do not name."""
+    return fate.state in WAITING and fate.source not in sources and fate.source in fate.read_as

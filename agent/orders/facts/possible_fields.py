@@ -19,7 +19,7 @@ from agent.store import FieldView, number_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from agent.store import (
         ClaimedPlace,
@@ -61,18 +61,35 @@ def load_named(store: Store) -> dict[str, frozenset[int]]:
     return {order: frozenset(contents) for order, contents in named.items()}
 
 
-def describe_lost(lost: Sequence[FileFate], dismissed: Sequence[Record]) -> Iterator[str]:
+def describe_lost(
+    lost: Sequence[FileFate], dismissed: Sequence[Record], sources: Collection[str]
+) -> Iterator[str]:
     """Yield the files that keep an order open.
 
     Args:
         lost: Files of the order that could not be used.
         dismissed: What leads decided about files of the order.
+        sources: Names of the sources of the settings.
     """
-    for file in list_undecided(lost, dismissed):
+    for file in list_undecided([fate for fate in lost if not _is_left(fate, sources)], dismissed):
         yield _(
             "{file} could not be used: export it again under the same name, or a lead "
             "dismisses it (agent orders dismiss-file)"
         ).format(file=file)
+    left = [fate for fate in lost if _is_left(fate, sources)]
+    for source in dict.fromkeys(fate.source for fate in left):
+        own = [fate for fate in left if fate.source == source]
+        for file in list_undecided(own, dismissed):
+            yield _(
+                "{file} has no result, and the settings of this PC no longer name its source "
+                "{source}: a PC that watches it reads it, or a lead dismisses it (agent orders "
+                "dismiss-file)"
+            ).format(file=file, source=source)
+
+
+def _is_left(fate: FileFate, sources: Collection[str]) -> bool:
+    """Return whether a file is of a watched folder that the settings do not name."""
+    return fate.source not in sources and fate.source in fate.read_as
 
 
 def list_undecided(lost: Sequence[FileFate], dismissed: Sequence[Record]) -> list[str]:
@@ -98,8 +115,13 @@ def describe_renamed(renamed: Sequence[FileFate]) -> Iterator[str]:
     """Yield which files were renamed before they were read: the later name is a separate file."""
     for fate in renamed:
         if fate.renamed_to:
-            yield _("{file} was renamed to {later} before it was read").format(
-                file=_name(fate.path), later=_name(fate.renamed_to[1])
+            file, (source, later) = _name(fate.path), fate.renamed_to
+            yield (
+                _("{file} was listed again in source {source}").format(file=file, source=source)
+                if source != fate.source
+                else _("{file} was renamed to {later} before it was read").format(
+                    file=file, later=_name(later)
+                )
             )
 
 

@@ -34,6 +34,7 @@ from agent.orders.facts.open_items import (
     describe_specimens,
     gave_field,
     is_renamed,
+    is_unwatched,
     iter_lost,
     iter_named_files,
     iter_named_orders,
@@ -110,8 +111,10 @@ def assess_view(
     strays = open_items.unassigned if open_items else None
     open_items = open_items or OpenItems.of_order(store, number, policy.sources)
     key = partial(number_key, exact=store.exact_numbers)
-    waiting = list(iter_named_files(open_items.waiting, number, policy.sources, key))
-    unread = tuple(iter_lost(open_items, number, policy.sources, key))
+    named = list(iter_named_files(open_items.waiting, number, policy.sources, key))
+    unwatched = [fate for fate, _name in named if is_unwatched(fate, policy.sources)]
+    waiting = [(fate, name) for fate, name in named if fate not in unwatched]
+    unread = (*iter_lost(open_items, number, policy.sources, key), *unwatched)
     renamed = [fate for fate in unread if is_renamed(fate, open_items, policy.sources, key)]
     places = store.places.known(_public_ids(view))
     lost = tuple(
@@ -169,7 +172,7 @@ def assess_view(
         *_describe_strays(torn),
         *describe_claims(view.claims, {stray.view.id for stray in torn}),
         *describe_pending(view.facts),
-        *describe_lost(lost, dismissed),
+        *describe_lost(lost, dismissed, policy.sources),
         *([late] if late else ()),
     )
     demanded = choice.specification.fields

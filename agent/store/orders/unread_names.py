@@ -247,6 +247,52 @@ def find_renamed(session: Session, vanished: Sequence[int]) -> dict[int, tuple[s
     return {content: renamed[content] for content in vanished if content in renamed}
 
 
+def find_listed_again(
+    session: Session, sources: Sequence[SourceRow], contents: Sequence[int]
+) -> dict[int, tuple[str, str]]:
+    """Return contents that were listed again, unchanged, as files of another source.
+
+    A source that is given another name has the folder and the files of the one before.
+
+    Args:
+        session: Open.
+        sources: All of the site.
+        contents: Contents that no one saw.
+
+    Returns:
+        Content → source and name below it.
+    """
+    by_folder: dict[str, list[SourceRow]] = {}
+    for source in sources:
+        by_folder.setdefault(source.folder, []).append(source)
+    shared = [source.id for own in by_folder.values() if len(own) > 1 for source in own]
+    if not shared or not contents:
+        return {}
+    before, after = aliased(PathRow), aliased(PathRow)
+    old, new = aliased(SourceRow), aliased(SourceRow)
+    query = (
+        select(before.content_id, new.name, after.relative)
+        .join(old, col(old.id) == col(before.source_id))
+        .join(new, (col(new.folder) == col(old.folder)) & (col(new.id) != col(old.id)))
+        .join(
+            after,
+            (col(after.source_id) == col(new.id))
+            & (col(after.relative) == col(before.relative))
+            & (col(after.mtime_ns) == col(before.mtime_ns))
+            & (col(after.size_bytes) == col(before.size_bytes))
+            & (col(after.seen_at) > col(before.seen_at)),
+        )
+        .where(
+            col(before.content_id).in_(contents),
+            col(before.source_id).in_(shared),
+            col(before.replaced_at).is_(None),
+            col(after.replaced_at).is_(None),
+        )
+        .order_by(col(before.content_id), col(after.id))
+    )
+    return {content: (source, relative) for content, source, relative in session.exec(query)}
+
+
 def _has_facts_of(path: Any, other: Any) -> ColumnElement[bool]:
     """Return the condition that two paths of one source have the same size and time of change."""
     return and_(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - pydantic reads it
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from sqlalchemy import Engine, or_, text
@@ -147,6 +147,19 @@ OUTAGE = "outage"
 """Kind of the record of an outage of a source; its facts are "since" and "until"."""
 
 
+READINGS = "readings"
+"""Key of a source's facts: how its names were read, by each agent, and until when."""
+
+
+def list_readings(row: SourceRow, since: datetime) -> list[tuple[str, Mapping[str, str]]]:
+    """Return pattern and fixed process data by which names were read at an instant or later."""
+    return [
+        (str(known["pattern"]), dict(known["fixed"]))
+        for known in row.facts.get(READINGS, ())
+        if not known["until"] or datetime.fromisoformat(known["until"]) >= since
+    ]
+
+
 def _record(session: Session, whose: AgentIdentity, health: Iterable[SourceHealth]) -> None:
     """Record how each source was last seen; one that is back leaves a record of its outage."""
     for state in health:
@@ -155,7 +168,8 @@ def _record(session: Session, whose: AgentIdentity, health: Iterable[SourceHealt
         if row is not None:
             _record_outage(session, whose, row, state)
             row.mode, row.online, row.offline_since = state.mode, state.online, state.offline_since
-            row.last_scan_at, row.facts = state.last_scan_at, {"problem": state.problem}
+            row.last_scan_at = state.last_scan_at
+            row.facts = {**row.facts, "problem": state.problem}
             row.found_by_scan, row.found_by_event = state.found_by_scan, state.found_by_event
             session.add(row)
 
@@ -179,6 +193,60 @@ class Sources(Repository):
         """Record the state of sources; one that is back leaves a record of its outage."""
         states = list(health)
         write_retrying(self._engine, lambda session: _record(session, self._whose, states))
+
+    def note_reading(
+        self, name: str, folder: str, *, pattern: str, fixed: Mapping[str, str], at: datetime
+    ) -> None:
+        """Record how this agent reads the names of a source, before it records a file of it.
+
+        An edit of the settings, or a PC that does not know the source, then takes back no order
+        that a listed name meant.
+
+        Args:
+            name: Of the source.
+            folder: Of the source.
+            pattern: Regular expression of its paths, or "".
+            fixed: Process data of every file.
+            at: Now, aware UTC.
+        """
+        own = {
+            "agent": self._whose.agent_id,
+            "pattern": pattern,
+            "fixed": dict(fixed),
+            "until": None,
+        }
+        with reading(self._engine) as session:
+            row = _source(session, self._whose, name)
+            if row is not None and own in row.facts.get(READINGS, ()):
+                return
+
+        def write(session: Session) -> None:
+            source_id(session, self._whose, name, folder)
+            row = _source(session, self._whose, name)
+            if row is None:
+                return
+            is_replaced = {"agent": self._whose.agent_id, "until": None}.items()
+            before = [
+                {**known, "until": at.isoformat()} if is_replaced <= known.items() else known
+                for known in row.facts.get(READINGS, ())
+            ]
+            row.facts = {**row.facts, READINGS: [*before, own]}
+            session.add(row)
+
+        write_retrying(self._engine, write)
+
+    def list_fixed(self, key: str) -> dict[str, frozenset[str]]:
+        """Return source → the values that a column of every file of it had, now or earlier."""
+        with reading(self._engine) as session:
+            query = select(SourceRow).where(SourceRow.site_id == self._whose.site_id)
+            return {
+                row.name: frozenset(
+                    str(known["fixed"][key])
+                    for known in row.facts.get(READINGS, ())
+                    if known["fixed"].get(key)
+                )
+                for row in session.exec(query)
+            }
 
     def list_all(self) -> list[SourceHealth]:
         """Return the last known state of each source of this site."""

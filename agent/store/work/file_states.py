@@ -9,7 +9,7 @@ attempt was counted before it began. A worker that lost its lease changes nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
+from collections.abc import Mapping, Sequence  # noqa: TC003 - pydantic reads it
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -89,6 +89,7 @@ AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
 VANISHED = "vanished"
 BEFORE_READ = "deleted before it could be read"
 OVERWRITTEN = "overwritten"
+NOT_A_FILE = "not_a_file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,9 @@ class FileFate:
         seen_as: Source and name below it, of all names it had.
         sent_with: Process data from its sender, column → value.
         noted: Order → specimen named by notes next to it, as far as they were read.
-        renamed_to: Of a file that vanished unread: source and the later name of it, or None.
+        renamed_to: Of a file that vanished unread, or whose folder is another source now: source
+            and the later name of it, or None.
+        read_as: Source → pattern and fixed process data, as agents read names since it was listed.
     """
 
     path: str
@@ -179,6 +182,9 @@ class FileFate:
     sent_with: Annotated[Mapping[str, str], NOT_FROZEN] = field(default_factory=dict)
     noted: Annotated[Mapping[str, str], NOT_FROZEN] = field(default_factory=dict)
     renamed_to: Annotated[tuple[str, str] | None, NOT_FROZEN] = None
+    read_as: Annotated[Mapping[str, Sequence[tuple[str, Mapping[str, str]]]], NOT_FROZEN] = field(
+        default_factory=dict
+    )
 
     @property
     def known_code(self) -> str:

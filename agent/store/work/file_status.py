@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, column, false, func, or_, table, true
 from sqlmodel import Session, col, select
 
-from agent.store.orders.unread_names import NamedOrder, find_renamed, may_name
+from agent.store.orders.unread_names import (
+    NamedOrder,
+    find_listed_again,
+    find_renamed,
+    may_name,
+)
+from agent.store.sites.sites import list_readings
 from agent.store.tables import ContentRow, PathRow, SiteRow, SourceRow
 from agent.store.work.file_states import (
     AT_ONCE,
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
 RETRIABLE = (State.FAILED, State.SET_ASIDE, State.IGNORED)
 UNUSED = (State.SET_ASIDE, State.IGNORED)
 """States of a content whose picture no one saw."""
+UNSEEN = (*UNREAD, State.PROCESSING, *UNUSED)
+"""States of a content whose picture no one saw, or not yet."""
 
 
 def retry(session: Session, whose: AgentIdentity, which: Sequence[str] | None) -> int:
@@ -145,7 +153,7 @@ def _files(
     if state:  # one at a time: two would make the planner walk through every file there ever was
         query = query.where(ContentRow.state == state)
     while rows := session.exec(query.where(col(ContentRow.id) > after)).all():
-        yield from _fates(session, rows)
+        yield from _fates(session, whose, rows)
         if len(rows) < CHUNK:
             break
         after = rows[-1].id
@@ -170,12 +178,16 @@ COLUMNS: tuple[Any, ...] = (
 )
 
 
-def _fates(session: Session, rows: Sequence[Any]) -> Iterator[FileFate]:
+def _fates(session: Session, whose: AgentIdentity, rows: Sequence[Any]) -> Iterator[FileFate]:
     ids = {content.id for content in rows}
     paths = _paths(session, ids | {content.duplicate_of for content in rows} - {None})
     read_again = _find_read_again(session, rows)
     vanished = [content.id for content in rows if content.code == VANISHED]
+    sources = session.exec(select(SourceRow).where(SourceRow.site_id == whose.site_id)).all()
     renamed = find_renamed(session, vanished) if vanished else {}
+    renamed |= find_listed_again(
+        session, sources, [content.id for content in rows if content.state in UNSEEN]
+    )
     for content in rows:
         names = list(paths.get(content.id, {}))
         first = list(paths.get(content.duplicate_of or 0, {}))
@@ -200,7 +212,22 @@ def _fates(session: Session, rows: Sequence[Any]) -> Iterator[FileFate]:
             sent_with=dict(content.process_data),
             noted=dict(content.noted),
             renamed_to=renamed.get(content.id),
+            read_as=_read_names(sources, paths.get(content.id, {}).values(), content),
         )
+
+
+def _read_names(
+    sources: Sequence[SourceRow], names: Iterable[tuple[str, str]], content: Any
+) -> dict[str, list[tuple[str, Mapping[str, str]]]]:
+    """Return source → how its names were read since a content was listed, of those that it had."""
+    if content.state not in UNSEEN:
+        return {}
+    own = {source for source, _relative in names}
+    return {
+        row.name: read
+        for row in sources
+        if row.name in own and (read := list_readings(row, content.first_seen_at))
+    }
 
 
 def find_last_done(session: Session, whose: AgentIdentity, until: datetime) -> dict[str, datetime]:

@@ -3,6 +3,7 @@
 import hashlib
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,8 +18,9 @@ from agent.orders.facts.order_policy import load_policy
 from agent.orders.facts.place_check import PlaceCheck
 from agent.orders.judge.assessment import assess
 from agent.settings import read
-from agent.store import ClaimedPlace, Decision, Entry, MicrographResult, Store
+from agent.store import NOT_A_FILE, ClaimedPlace, Decision, Entry, MicrographResult, Store
 from agent.triage import Handling, TriageVerdict
+from agent.watch import ListedFile
 from model import default_taxonomy
 
 LEAD = "R. Stahl"
@@ -380,6 +382,136 @@ def test_a_file_that_could_not_be_used_keeps_its_order_open_until_a_lead_dismiss
     assert (by_ada, by_lead) == (2, 0)
     assert word(desk) == "conforms"
     assert "dismissed by R. Stahl: a test shot" in desk.order()["notes"][0]
+
+
+# --- names mean what they meant when they were listed ---------------------------------------------
+
+
+EDITS = {
+    "taken out": lambda toml: toml.replace(
+        toml[toml.index("[[sources]]") : toml.index("[orders]")], ""
+    ),
+    "renamed": lambda toml: toml.replace('name = "LOM-07"', 'name = "LOM-7b"'),
+    "another pattern": lambda toml: toml.replace("(?P<field>", "X(?P<field>"),
+    "another order": lambda toml: toml.replace("(?P<order>", r"(?P<order>\\d)(?:"),
+}
+"""What may become of a source in the settings."""
+
+
+def list_file(desk, name, source="LOM-07", at=AT):
+    """List a file of a source as its watch does: how its names are read is recorded first."""
+    desk.store.sources.note_reading(
+        source,
+        "/export",
+        pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)",
+        fixed={"material": "100Cr6"},
+        at=at,
+    )
+    desk.store.files.add([ListedFile(source, Path("/export"), name, 10, 1)], at=at)
+
+
+def edit_settings(desk, edit):
+    path = desk.folder / "agent.toml"
+    path.write_text(edit(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+@pytest.mark.parametrize("is_unusable", [True, False], ids=["unusable", "unread"])
+def test_an_edit_of_a_source_takes_no_hold_of_its_files_back(desk, edit, is_unusable):
+    three(desk)
+    list_file(desk, "4711_01_4.tif")
+    if is_unusable:
+        (claim,) = desk.store.work_queue.claim(1, at=AT, lease_s=60)
+        desk.store.work_queue.set_aside(claim, "truncated", "it ends early", at=AT)
+    before = word(desk)
+
+    edit_settings(desk, edit)
+
+    assert (before, word(desk)) == ("undecided", "undecided")
+
+
+def test_a_lead_dismisses_an_unread_file_of_a_source_that_the_settings_no_longer_name(desk):
+    three(desk)
+    list_file(desk, "4711_01_4.tif")
+    edit_settings(desk, EDITS["taken out"])
+    words = ("orders", "dismiss-file", "4711", "4711_01_4.tif", "--reason", "a test shot", "--by")
+
+    before = missing(desk)
+    by_ada, by_lead = desk.agent(*words, "Ada"), desk.agent(*words, LEAD)
+
+    assert before == (
+        "4711_01_4.tif has no result, and the settings of this PC no longer name its source "
+        "LOM-07: a PC that watches it reads it, or a lead dismisses it (agent orders dismiss-file)"
+    )
+    assert (by_ada, by_lead) == (2, 0)
+    assert word(desk) == "conforms"
+
+
+def test_an_unread_file_that_a_pattern_names_for_another_order_now_is_dismissed_for_the_first(desk):
+    three(desk)
+    list_file(desk, "4711_01_4.tif")
+    (claim,) = desk.store.work_queue.claim(1, at=AT, lease_s=60)
+    desk.store.work_queue.set_aside(claim, "truncated", "it ends early", at=AT)
+    edit_settings(desk, EDITS["another order"])
+
+    ended = desk.agent(
+        "orders", "dismiss-file", "4711", "4711_01_4.tif", "--reason", "of 9", "--by", LEAD
+    )
+
+    assert (ended, word(desk)) == (0, "conforms")
+
+
+def test_a_file_listed_after_an_edit_means_only_what_the_settings_say_since(desk):
+    three(desk)
+    list_file(desk, "4711_01_1.tif")  # an unread one, under the earlier pattern
+    later = AT + timedelta(hours=1)
+    desk.store.sources.note_reading("LOM-07", "/export", pattern="", fixed={}, at=later)
+    edit_settings(desk, lambda toml: toml.replace("(?P<order>", "(?P<batch>"))
+    desk.store.files.add(
+        [ListedFile("LOM-07", Path("/export"), "4711_01_5.tif", 10, 1)],
+        at=later + timedelta(minutes=1),
+    )
+
+    assert missing(desk) == "specimen 01: 1 file still to be read"
+
+
+def test_a_source_that_another_pc_watches_holds_what_its_unread_files_name(desk):
+    three(desk)
+    other = Store.open(
+        f"sqlite:///{desk.lab.folder / 'martensight.db'}", site="Plant 1", agent="PC-B"
+    )
+    other.sources.note_reading("Y", "/y", pattern="", fixed={"order": "4711"}, at=AT)
+    other.files.add([ListedFile("Y", Path("/y"), "Image 1.tif", 10, 1)], at=AT)
+    other.close()
+
+    assert word(desk) == "undecided"
+    assert "Image 1.tif has no result" in missing(desk)
+
+
+def test_a_link_with_the_name_of_a_micrograph_holds_the_order_until_a_lead_dismisses_it(desk):
+    three(desk)
+    link = ListedFile("LOM-07", Path("/export"), "4711_01_4.tif", 10, 1)
+    desk.store.files.add_ignored([link], NOT_A_FILE, "it is a link", at=AT)
+    before = missing(desk)
+
+    words = ("orders", "dismiss-file", "4711", "4711_01_4.tif", "--reason", "a link", "--by", LEAD)
+    ended = desk.agent(*words)
+
+    assert before.startswith("4711_01_4.tif could not be used")
+    assert (ended, word(desk)) == (0, "conforms")
+
+
+def test_a_source_under_a_new_name_whose_files_were_listed_again_holds_nothing_twice(desk):
+    three(desk)
+    list_file(desk, "4711_01_4.tif")
+    edit_settings(desk, EDITS["renamed"])
+    list_file(desk, "4711_01_4.tif", "LOM-7b", AT + timedelta(hours=1))
+
+    assert missing(desk) == "specimen 01: 1 file still to be read"
+    assert "4711_01_4.tif was listed again in source LOM-7b" in notes(desk)
+
+
+# --- statements -----------------------------------------------------------------------------------
 
 
 def test_a_statement_names_its_rule_and_what_is_not_known_of_its_errors(desk):

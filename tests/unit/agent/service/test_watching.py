@@ -16,6 +16,7 @@ import structlog
 from labs.service import picture, until
 
 from agent.errors import WrongUse
+from agent.orders.facts.order_policy import build_provenance
 from agent.service.data_folder import RunLock
 from agent.service.health.problems import Problems
 from agent.service.source_thread import FRESH_AT_MOST, SourceWatch, build_watcher, write_down
@@ -34,7 +35,14 @@ class Journal:
         self.folder = folder / "export"
         self.folder.mkdir()
         self.store = Store.open(address, site="Plant 1", agent="PC")
-        self.source = Source(name="LOM", folder=self.folder, mode="poll", quiet_s=1)
+        self.source = Source(
+            name="LOM",
+            folder=self.folder,
+            mode="poll",
+            quiet_s=1,
+            pattern=r"(?P<order>\d+)_",
+            microscope="LOM-07",
+        )
         self.watched = build_watcher(self.source, store=self.store, ring=lambda: None)
         self._now_s = 0.0
 
@@ -47,7 +55,10 @@ class Journal:
     def come_to_rest(self):
         for _ in range(2):
             self._now_s += 100
-            write_down(self.watched.look(self._now_s), self.watched, self.store, at=NOON)
+            look = self.watched.look(self._now_s)
+            write_down(
+                look, self.watched, self.store, at=NOON, source=build_provenance(self.source)
+            )
 
     def claimed(self, n=99):
         return [claim.relative for claim in self.store.work_queue.claim(n, at=NOON, lease_s=60)]
@@ -89,6 +100,27 @@ def test_a_trickle_that_nobody_keeps_up_with_becomes_a_backlog_too(journal):
     assert (
         journal.store.work_queue.count_waiting("LOM", "backlog", at_most=999) >= FRESH_AT_MOST // 3
     )
+
+
+def test_how_names_are_read_is_recorded_with_the_first_listing_of_a_file(journal):
+    journal.export("4711_01_1.png")
+
+    journal.come_to_rest()
+
+    (fate,) = journal.store.files.iter_status()
+    assert fate.read_as == {"LOM": [(r"(?P<order>\d+)_", {"microscope": "LOM-07"})]}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
+def test_a_link_with_the_name_of_a_picture_is_recorded_once_as_no_file(journal):
+    (journal.folder / "4711_01_1.png").symlink_to("nowhere.png")
+
+    journal.come_to_rest()
+    journal.come_to_rest()
+
+    (fate,) = journal.store.files.iter_status()
+    assert (fate.state, fate.code) == ("ignored", "not_a_file")
+    assert fate.reason in journal.watched.state.problem
 
 
 def test_a_name_longer_than_an_index_takes_costs_itself_alone(journal_in_postgresql):
@@ -282,6 +314,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from agent.log import set_up
 from agent.service.health.problems import Problems
+from agent.orders.facts.order_policy import build_provenance
 from agent.service.source_thread import SourceWatch
 from agent.settings import Source
 from agent.store import Store

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watchdog.events import FileClosedEvent
 
-from agent.watch import Kind, ListedFile, SourceWatcher, StabilityTracker, classify_name
+from agent.watch import (
+    Kind,
+    ListedFile,
+    Provenance,
+    SourceWatcher,
+    StabilityTracker,
+    classify_name,
+)
 from agent.watch.fs_events import (
     EventListener,
     EventsUnavailable,
@@ -218,6 +225,7 @@ def test_one_bad_entry_costs_that_entry_alone(tmp_path):
 
     assert len(listing.pictures) == 2
     assert "good.tif" in listing.pictures
+    assert listing.not_files.keys() == {"loop.tif", "dangling.tif", "out.tif", "pipe.tif"}
     (odd,) = listing.pictures.keys() - {"good.tif"}
     assert arrival_in(export, odd).path.read_bytes() == b"latin-1"
 
@@ -390,6 +398,41 @@ def test_a_suddenly_empty_folder_is_offline_and_nothing_is_forgotten(tmp_path, w
     assert not empty.online
     assert "is the share mounted?" in empty.problem
     assert watched.state.online
+
+
+@posix
+def test_what_has_a_name_of_a_picture_and_is_no_file_is_offered_once_and_named(tmp_path, watch):
+    (tmp_path / "a.tif").symlink_to("nowhere.tif")
+    (tmp_path / "b.tif").mkdir()
+    (tmp_path / "c.tif").mkdir()
+    (tmp_path / "c.tif" / "d.tif").write_bytes(b"x")
+    watched, _ = watch(tmp_path)
+
+    look = watched.look(0)
+    watched.taken(look.ignored)
+
+    assert names(look.ignored) == ["a.tif", "b.tif"]
+    assert watched.state.problem == (
+        "a.tif: it is a link, a pipe or an empty folder, not a file; links are not followed "
+        "(and 1 more)"
+    )
+    assert not watched.look(100).ignored
+    assert watched.state.online
+
+
+def test_a_match_within_a_number_names_the_whole_number_too():
+    source = Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)")
+    five = Provenance(pattern=r"(?P<order>\d{5})_(?P<specimen>\d+)")
+
+    def orders(named, relative):
+        return [place["order"] for place in named.named_places(relative)]
+
+    assert orders(source, "10\u200b05228_01.tif") == ["05228", "1005228"]
+    assert orders(source, "1\u202f005\u202f228_01.tif") == ["228", "1005228"]
+    assert orders(source, "A\u206005228_01.tif") == ["05228", "A05228"]
+    assert orders(five, "1005228_01.tif") == ["05228", "1005228"]
+    assert orders(source, "2026-12-01 05228_01_500x.tif") == ["05228"]
+    assert orders(source, "Probe05228_01\n.tif") == ["05228"]
 
 
 @posix
