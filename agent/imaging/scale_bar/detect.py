@@ -32,9 +32,10 @@ from agent.imaging.scale_bar.bars.surroundings import (
     is_in_inset,
     is_part_of_figure,
     is_partly_covered,
+    is_tick,
 )
 from agent.imaging.scale_bar.bars.tick_rulers import find_combs
-from agent.imaging.scale_bar.bars.turned_bars import find_turned_bars
+from agent.imaging.scale_bar.bars.turned_bars import find_standing_combs, find_turned_bars
 from agent.imaging.scale_bar.doubts import (
     continues_beyond_gap,
     ends_in_texture,
@@ -75,6 +76,7 @@ _OF_ARROW = 1.5  # most by which an arrow is longer than its shaft
 _OF_ONE_INK = 90  # most by which two measurements of one ink differ
 _OF_ROWS = 0.7  # of a bar's height: a line inside it that is lower is a row of its cells
 _INSIDE_PX, _OF_INNER = 3, 0.4  # from the sides of a plate; share of it that a bar in it has
+_OF_TICK = 0.1  # of the height of an upright: thickness of its ticks at most
 _APART = 0.1  # of two lengths of one line; paled ink runs a little into what lies beyond
 
 
@@ -107,12 +109,23 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     planes = compute_planes(pixels)
     band = find_band(pixels)
     bars, read = _find_level(pixels, planes, band)
-    if not _has_length(bars):
-        bars = find_turned_bars(pixels, planes, _find_turned) or bars
+    if all(bar.um is None for bar in bars):
+        turned = find_turned_bars(pixels, planes, _find_turned)
+        places = [label.box for label in read]
+        places += [bar.label_box for bar in bars if bar.label_box is not None]
+        turned = turned or find_standing_combs(pixels, places)
+        ticks = all(_is_tick(bar, upright) for upright in turned for bar in bars)
+        bars = turned if turned and (ticks or not _has_length(bars)) else bars
     boxes = [extend_to_plate(pixels, bar.bbox) for bar in bars]
     if not _has_length(bars):
         boxes += [_expand_to_bar(label.box, pixels.shape) for label in read]
     return Graphics(bars=tuple(bars), band=band, boxes=tuple(boxes))
+
+
+def _is_tick(bar: FoundBar, upright: FoundBar) -> bool:
+    """Return whether a level bar is a tick of an upright one."""
+    tall, of_upright = (box[3] - box[1] for box in (bar.line, upright.line))
+    return within(bar.line, upright.line) and tall < _OF_TICK * of_upright
 
 
 def _find_turned(turned: NDArray[np.uint8]) -> list[FoundBar]:
@@ -281,6 +294,7 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
         or ends_in_texture(pixels, bar)
         or is_side_of_frame(pixels, bar)
         or is_next_to_cell(pixels, bar)
+        or is_tick(pixels, bar)
         or is_in_inset(pixels, bar)
         or is_partly_covered(pixels, bar)
         or is_part_of_figure(pixels, bar)

@@ -139,6 +139,7 @@ def _iter_upright(pixels: NDArray[np.uint8], label: BarLabel, inked: float) -> I
     for part in _find_parts(share, region, label, inked):
         left, top, right, foot = part.box
         upright = part.height >= max(_UPRIGHT * part.width, 1.5 * high, _LEAST_PX)
+        upright = upright and part.width >= _LEAST_FILLED_PX  # a shadow is thinner
         apart = max(left + region[0] - x1, x0 - right - region[0])
         is_next = top < middle < foot and 0 <= apart <= _FARTHEST_UPRIGHT * high
         inner = share[top:foot, left + part.width // 3 : right - part.width // 3]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.imaging.boxes import find_runs
 from agent.imaging.scale_bar.matching import TICKED
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _LEAST_UNEVEN = 2.0  # of the larger margin of a plate, in smaller ones
 _LEAST_REACH_PX, _TICK_PX = 10, 2  # columns beyond a tick; of a tick that pale
 _AROUND_PX = 5  # above and below a figure, where a dark micrograph next to a band has its ink too
 _LIKE_INK, _CONTINUES = 0.35, 0.3  # share of a contrast; of each of those columns: texture has 0.2
+_OF_UPRIGHT, _OF_STEM = 2, 0.5  # reach in lengths of a tick; share of it that its upright is wide
+_OF_TICKS, _LEAST_TICKS = 32, 4  # reach in thicknesses of a tick; ticks of a ruler
 _APART_PX = 3  # from the ends of a bar, where its ink pales
 _LEAST_PX, _BEYOND_PX, _OF_BAND = 4, 60, 0.5  # of a margin; beyond it; share that has its colour
 _OF_PLATE = 0.95  # of a margin that has its most usual colour
@@ -94,6 +97,45 @@ def _is_frame(pixels: NDArray[np.uint8], left: Box, right: Box) -> bool:
     outside = np.concatenate((pixels[top, :x0], pixels[top, x1:])).astype(np.int16)
     continues = np.abs(outside - np.median(inside[:, 0], axis=0)).max(axis=1) <= _OF_INK
     return not (continues.size and continues.mean() >= _BAND)  # else a cell of an info band
+
+
+def is_tick(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a level bar is a tick of an upright one, whose words state another length.
+
+    Its ink goes on above or below it, straight and farther than the bar is long; or there are four
+    and more such lines, evenly above each other, that begin or end on one column.
+    """
+    if bar.kind not in ("plain", "figure") or not bar.ink:
+        return False
+    x0, y0, x1, y1 = bar.line
+    long, thick = x1 - x0, y1 - y0
+    reach = max(_OF_UPRIGHT * long, _OF_TICKS * thick)
+    top = max(0, y0 - reach)
+    around = pixels[top : y1 + reach, x0:x1].astype(np.int16)
+    like = np.abs(around - np.array(bar.ink)).max(axis=2) < bar.contrast / 2
+    above, below = like[: y0 - top][::-1], like[y1 - top :]
+    for side in (above, below):
+        on = np.append(side, np.zeros((1, long), bool), axis=0).argmin(axis=0)
+        if on.max(initial=0) >= long and float(np.mean(on >= long)) < _OF_STEM:
+            return True
+    shortest = max(3, long // 3)  # tick
+    return any(
+        _count_ticks(like[:, columns], y0 - top, thick, 2 * long) >= _LEAST_TICKS
+        for columns in (slice(2, 2 + shortest), slice(-2 - shortest, -2))
+    )
+
+
+def _count_ticks(like: NDArray[np.bool_], at: int, thick: int, farthest: int) -> int:
+    """Return how many lines as thick as one at a row are evenly above or below it, with it."""
+    starts = np.array(
+        [a for a, b in find_runs(np.asarray(like.all(axis=1))) if abs(b - a - thick) <= _TICK_PX]
+    )
+    count = 1
+    for side in (starts[starts > at + thick], starts[starts < at - thick][::-1]):
+        steps = np.abs(np.diff(side, prepend=at))
+        even = (np.abs(steps - steps[:1]) <= _TICK_PX) & (steps <= farthest)
+        count += int(np.argmin(np.append(even, False)))
+    return count
 
 
 def is_part_of_figure(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:

@@ -13,11 +13,14 @@ import cv2
 import numpy as np
 
 from agent.imaging.scale_bar.bars.candidates import find_candidates
-from agent.imaging.scale_bar.bars.line import FoundBar, Line, measure_colour
+from agent.imaging.scale_bar.bars.figures import find_figure
+from agent.imaging.scale_bar.bars.line import FoundBar, Line, drop_duplicates, measure_colour
 from agent.imaging.scale_bar.bars.line_length import measure_length
 from agent.imaging.scale_bar.bars.planes import compute_planes, find_parts
 from agent.imaging.scale_bar.bars.second_length import has_other_length
-from agent.imaging.scale_bar.doubts import ends_in_texture, has_hidden_end
+from agent.imaging.scale_bar.bars.tick_rulers import find_combs
+from agent.imaging.scale_bar.doubts import ends_in_texture, has_hidden_end, has_unsure_label
+from agent.imaging.scale_bar.labels.bar_label import BarLabel, build_label
 from agent.imaging.scale_bar.labels.ocr import detect_texts, read_lengths
 from agent.imaging.scale_bar.matching import is_believable
 
@@ -27,18 +30,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
+    from agent.imaging.scale_bar.labels.lengths import Length
 
 _STEP = 8  # rows: search in every eighth
 _FULL = 200  # grey value of drawn ink in the plane where it is bright, also in a reduced picture
 _LEAST = 0.05  # of the height of the picture: shortest upright line
-_WIDEST_PX, _WIDEST = 16, 0.014  # thickness of a line: pixels, or share of the picture's height
+_WIDEST_PX, _WIDEST = 16, 0.025  # thickness of a line: pixels, or share of the picture's height
 _SLENDER = 4.0  # least length of a line, in thicknesses
 _FILLED, _APART = 0.9, 0.85  # share of a line that is full; of its sides that are not
+_TICKED = 0.6  # the same of the side on which a ruler has its ticks
 _LEAST_STEP, _SIDE_PX = 60, 3  # grey values between a line and its sides, or its outline there
 _MOST, _MOST_USUAL = 2, 60  # lines that are read; slender parts, of which texture has more
+_SAME = 0.01  # by which two lengths of one ruler differ at most
+_OF_TIP = 0.4  # share of the height of an arrow that its tips have
+_OF_PART = 28  # least width of a part, in thicknesses of its line
 _LONGER = 1.5  # of an upright, of which a bar is less than that
 _FARTHEST, _TOUCHING_PX = 2.0, 2  # from a line to level words, in their heights; to its plate
-_ASIDE_PX, _BEYOND_PX = 120, 60  # room for the words of a line
+_ASIDE_PX, _BEYOND_PX, _USUAL_PX = 120, 60, 1200  # room for words in a picture of a usual side
 
 
 def find_turned_bars(
@@ -73,44 +81,145 @@ def find_turned_bars(
     return []
 
 
+def find_standing_combs(pixels: NDArray[np.uint8], places: Sequence[Box]) -> list[FoundBar]:
+    """Return the ruler of ticks without a line that stands left or right of a length.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        places: Boxes of words that were read without a bar.
+    """
+    for place in places:
+        lengths = read_lengths([pixels], place)
+        if len(lengths) != 1 or lengths[0].um is None:
+            continue
+        (x0, y0, x1, y1), [length] = place, lengths
+        high, middle = y1 - y0, (y0 + y1) / 2
+        aside, beyond = round(_FARTHEST * high) + _ASIDE_PX, len(pixels) // 2
+        at = (max(0, x0 - aside), max(0, y0 - beyond))
+        region = pixels[at[1] : y1 + beyond, at[0] : x1 + aside].copy()
+        label = build_label(pixels, place, length)
+        region[y0 - at[1] : y1 - at[1], x0 - at[0] : x1 - at[0]] = label.paper
+        turned = np.ascontiguousarray(np.rot90(region, -1))
+        combs = [comb for plane in compute_planes(turned) for comb in find_combs(plane, near=1.0)]
+        bars = []
+        for comb in drop_duplicates(combs):
+            box = _turn_back(comb.box, region.shape, -1, at)
+            bar = FoundBar(box, place, comb.line_px, length.words, length.um, comb.contrast)
+            bar = replace(bar, ink=tuple(measure_colour(turned, comb)), kind="upright")
+            near = _compute_gap(place, box) <= _FARTHEST * high
+            near = near and abs((box[1] + box[3]) / 2 - middle) <= high
+            if near and is_believable(length, comb) and _is_of_ink(bar, label):
+                bars.append(bar)
+        alike = all(abs(bar.line_px / bars[0].line_px - 1) < _SAME for bar in bars)
+        if bars and alike and not has_unsure_label(pixels, bars[0]):
+            return bars[:1]
+    return []
+
+
 def _read_level_words(
     pixels: NDArray[np.uint8], upright: Box, uprights: list[Box]
 ) -> FoundBar | None:
-    """Return the bar of an upright line and the level words left or right of its middle.
+    """Return the bar of an upright line and the level words next to its middle or its ends.
 
     None where the words are next to another upright too.
     """
     x0, y0, x1, y1 = upright
-    middle, beyond = (y0 + y1) // 2, (y1 - y0) // 2 + _BEYOND_PX
-    left, top = max(0, x0 - 2 * _ASIDE_PX), max(0, middle - _BEYOND_PX)
-    part = pixels[top : middle + _BEYOND_PX, left : x1 + 2 * _ASIDE_PX].copy()
-    part[:, x0 - left - 2 : x1 - left + 2] = part[:, x0 - left - 3 : x0 - left - 2]
-    readings = [(box, read_lengths([part], box)) for box in detect_texts(part)]
-    readings = [(box, lengths) for box, lengths in readings if lengths]
-    if len(readings) != 1 or len(readings[0][1]) != 1 or readings[0][1][0].um is None:
+    beyond = (y1 - y0) // 2 + _BEYOND_PX
+    reading = _read_next_to(pixels, upright)
+    if reading is None:
         return None
-    (a0, b0, a1, b1), [length] = readings[0]
-    words = (left + a0, top + b0, left + a1, top + b1)
-    high = b1 - b0
-    near = abs((words[1] + words[3]) / 2 - middle) <= high
-    if not near or _compute_gap(words, upright) > _FARTHEST * high:
-        return None
+    length, words = reading
+    label, high = build_label(pixels, words, length), words[3] - words[1]
     rivals = [line for line in uprights if _compute_gap(line, upright) > _TOUCHING_PX]
     if any(_compute_gap(words, line) <= _FARTHEST * high for line in rivals):
         return None
-    aside = max(_BEYOND_PX, pixels.shape[1] // 10, 12 * (x1 - x0))  # lines are lower than a part
-    at = (max(0, x0 - aside), max(0, y0 - beyond))
-    region = pixels[at[1] : y1 + beyond, at[0] : x1 + aside]
+    wide, room = pixels.shape[1], _OF_PART * (x1 - x0)  # lines are lower than a part
+    aside = max(_BEYOND_PX, wide // 10, room // 2)
+    at = (max(0, min(x0 - aside, wide - room)), max(0, y0 - beyond))
+    region = pixels[at[1] : y1 + beyond, at[0] : max(x1 + aside, room)]
     turned = np.ascontiguousarray(np.rot90(region, -1))
-    for line in _list_level_lines(turned):
+    for line in [*_list_arrows(turned, words, at, length), *_list_level_lines(turned)]:
         box = _turn_back(line.box, region.shape, -1, at)
-        bar = FoundBar(line.box, None, measure_length(turned, line), length.words, length.um)
-        bar = replace(bar, contrast=line.contrast, ink=tuple(measure_colour(turned, line)))
+        long = line.line_px if line.kind == "figure" else measure_length(turned, line)
+        bar = FoundBar(line.box, None, long, length.words, length.um)
+        colour = label.ink if line.kind == "figure" else measure_colour(turned, line)
+        bar = replace(bar, contrast=line.contrast, ink=tuple(colour))
         measured = replace(bar, kind=line.kind)
         fits = _is_on(box, upright) and is_believable(length, line)
+        fits = fits and _is_of_ink(bar, label)
         if fits and not _has_unsure_end(turned, measured):
-            return replace(bar, line=box, label_box=words, kind="upright")
+            bar = replace(bar, line=box, label_box=words, kind="upright")
+            return None if has_unsure_label(pixels, bar) else bar
     return None
+
+
+def _is_of_ink(bar: FoundBar, label: BarLabel) -> bool:
+    """Return whether a line has the ink of words rather than their paper's, as a shadow has."""
+    of_ink, of_paper = (
+        np.abs(np.array(bar.ink) - colour).max() for colour in (label.ink, label.paper)
+    )
+    return bool(of_ink < of_paper)
+
+
+def _read_next_to(pixels: NDArray[np.uint8], upright: Box) -> tuple[Length, Box] | None:
+    """Return the only length left or right of an upright's middle, else above or below it."""
+    x0, y0, x1, y1 = upright
+    middle, centre = (y0 + y1) // 2, (x0 + x1) // 2
+    larger = max(1.0, max(pixels.shape) / _USUAL_PX)
+    aside, beyond = round(2 * _ASIDE_PX * larger), round(_BEYOND_PX * larger)
+    left, right = max(0, x0 - aside), x1 + aside
+    for top, foot, at in (
+        (middle - beyond, middle + beyond, middle),
+        (y0 - 2 * beyond, y0 - 1, None),
+        (y1 + 1, y1 + 2 * beyond, None),
+    ):
+        part = pixels[max(0, top) : max(0, foot), left:right].copy()
+        if min(part.shape[:2]) < _BEYOND_PX // 2:
+            continue
+        if at is not None:
+            part[:, x0 - left - 2 : x1 - left + 2] = part[:, x0 - left - 3 : x0 - left - 2]
+        readings = [(box, read_lengths([part], box)) for box in detect_texts(part)]
+        readings = [(box, lengths) for box, lengths in readings if lengths]
+        if not readings:
+            continue
+        if len(readings) != 1 or len(readings[0][1]) != 1 or readings[0][1][0].um is None:
+            return None
+        (a0, b0, a1, b1), [length] = readings[0]
+        words = (left + a0, max(0, top) + b0, left + a1, max(0, top) + b1)
+        high = b1 - b0
+        if at is not None:
+            off, gap = abs((words[1] + words[3]) / 2 - at), _compute_gap(words, upright)
+        else:
+            off = abs((words[0] + words[2]) / 2 - centre)
+            gap = max(words[1] - y1, y0 - words[3])
+        return (length, words) if off <= high and gap <= _FARTHEST * high else None
+    return None
+
+
+def _list_arrows(
+    turned: NDArray[np.uint8], words: Box, at: tuple[int, int], length: Length
+) -> list[Line]:
+    """Return the arrow of level words in a turned part, whose shaft alone is a line too."""
+    wide = turned.shape[1]
+    x0, x1 = (int(np.clip(x - at[0], 0, len(turned))) for x in (words[0], words[2]))
+    y0, y1 = (int(np.clip(y - at[1], 0, wide)) for y in (words[1], words[3]))
+    box = (wide - y1, x0, wide - y0, x1)
+    if min(x1 - x0, y1 - y0) < _SIDE_PX:
+        return []
+    label = build_label(turned, box, length)
+    bare = turned.copy()
+    bare[box[1] : box[3], box[0] : box[2]] = label.paper
+    high = y1 - y0  # the strip of words that is next to the line
+    near = (box[1], box[1] + high) if box[1] + box[3] > len(turned) else (box[3] - high, box[3])
+    figure = find_figure(bare, replace(label, box=(box[0], near[0], box[2], near[1])))
+    if figure is None or not figure.sure or figure.line.kind != "figure":
+        return []
+    arrow = replace(figure.line, line_px=figure.length_px)
+    left, top, right, foot = arrow.box
+    ends = bare[top:foot, [left, right - 1]].astype(np.float32)
+    way = (label.ink - label.paper).astype(np.float32)
+    inked = ((ends - label.paper.astype(np.float32)) @ way > 0.5 * float(way @ way)).mean(axis=0)
+    return [arrow] if inked.max() <= _OF_TIP else []  # not a line with a grain at its end
 
 
 def _has_unsure_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
@@ -140,13 +249,14 @@ def _list_uprights(planes: Sequence[NDArray[np.uint8]]) -> list[Box]:
 
 def _iter_uprights(plane: NDArray[np.uint8]) -> Iterator[Box]:
     full = cv2.inRange(plane[::_STEP], _FULL, 255)
-    widest, least = max(_WIDEST_PX, round(_WIDEST * len(plane))), max(5, round(_LEAST * len(full)))
-    wider = cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((1, widest + 1), np.uint8))
-    full = cv2.subtract(full, wider)
-    runs = cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((least, 1), np.uint8))
-    parts = find_parts(runs)
+    widest = max(_WIDEST_PX, round(_WIDEST * len(plane)))
+    least = max(5, round(_LEAST * len(full))) | 1  # an opening by an even number moves what is left
+    runs = cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((least, 1), np.uint8))  # ticks are lower
+    wider = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, (widest + 1) | 1), np.uint8))
+    parts = find_parts(cv2.subtract(runs, wider))
     x, y, wide, high, area = parts.T
     kept = (wide <= widest) & (_STEP * high >= _SLENDER * wide) & (area >= _FILLED * wide * high)
+    kept &= high >= least
     kept &= (x > _SIDE_PX) & (x + wide + _SIDE_PX < plane.shape[1])
     parts = parts[kept & (y > 0) & (y + high < len(full))]
     if len(parts) > _MOST_USUAL:
@@ -159,7 +269,8 @@ def _iter_uprights(plane: NDArray[np.uint8]) -> Iterator[Box]:
             rows[:, left - _SIDE_PX : left].min(axis=1),
             rows[:, left + across : left + across + _SIDE_PX].min(axis=1),
         )
-        if min(float(np.mean(side < level - _LEAST_STEP)) for side in sides) >= _APART:
+        ticked, apart = sorted(float(np.mean(side < level - _LEAST_STEP)) for side in sides)
+        if ticked >= _TICKED and apart >= _APART:
             yield (left, top, left + across, foot)
 
 
@@ -179,7 +290,7 @@ def _is_on(box: Box, line: Box) -> bool:
 
     Its plate's paper next to a bar is a shorter upright, where words end it.
     """
-    over = box[0] <= line[2] and line[0] <= box[2]
+    over = _compute_gap(box, line) <= _TOUCHING_PX  # or the plate's paper next to it
     room = 2 * _STEP + 0.05 * (line[3] - line[1])
     around = box[1] <= line[1] and line[3] <= box[3]
     same = max(abs(box[1] - line[1]), abs(box[3] - line[3])) <= room

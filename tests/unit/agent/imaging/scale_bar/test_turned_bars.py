@@ -110,3 +110,46 @@ def test_an_upright_bar_of_a_scale_that_no_micrograph_has_states_nothing():
     bars = find_graphics(write(pixels, "250 mm", (88, 320), BLACK, size=22)).bars
 
     assert [bar.um for bar in bars if bar.um is not None] == []
+
+
+def test_a_tick_of_an_upright_bar_is_not_the_bar_of_the_words_above_it():
+    pixels = draw_steel()
+    pixels[150:420, 130:270] = WHITE
+    pixels[220:400, 198:202] = pixels[220:224, 184:216] = pixels[396:400, 184:216] = BLACK
+
+    [bar] = find_graphics(write(pixels, "20 µm", (200, 190), BLACK, size=28)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(176, abs=1))
+
+
+def test_a_standing_ruler_without_a_line_is_read_between_its_outer_ticks():
+    pixels = draw_steel()
+    pixels[200:420, 130:290] = WHITE
+    for number, y in enumerate(range(230, 391, 16)):
+        pixels[y - 2 : y + 2, 150 : 176 if number % 5 == 0 else 164] = BLACK
+
+    [bar] = find_graphics(write(pixels, "20 µm", (232, 310), BLACK, size=28)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(160, abs=1))
+
+
+def test_an_arrow_that_stands_is_read_from_tip_to_tip():
+    pixels = draw_steel()
+    pixels[200:420, 130:290] = WHITE
+    pixels[236:385, 159:162] = BLACK
+    for tip, back in ((230, 252), (390, 368)):
+        cv2.fillPoly(pixels, [np.array([(160, tip), (151, back), (169, back)])], BLACK)
+
+    [bar] = find_graphics(write(pixels, "20 µm", (232, 310), BLACK, size=28)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(160, abs=2))
+
+
+def test_the_shadow_of_an_upright_bar_is_not_the_bar():
+    pixels = draw_steel()
+    pixels[202:362, 163:165] = BLACK
+    pixels[200:360, 148:163] = WHITE
+
+    bars = find_graphics(write(pixels, "20 µm", (232, 280), WHITE, size=30)).bars
+
+    assert [bar.line_px for bar in bars if bar.um is not None] == [pytest.approx(160, abs=1)]
