@@ -319,7 +319,10 @@ def _states_two_numbers(pixels: NDArray[np.uint8], words: Box, bar: FoundBar) ->
     digits = number.strip("0").replace(".", "")
     if unit not in ("mm", "in"):
         return False
-    letters = sorted(_list_letters(pixels, words, np.array(bar.ink), widest=_WIDEST_M))
+    x0, y0, x1, y1 = words  # a box may lose the upper half of its digits
+    whole = (x0, max(0, y0 - (y1 - y0)), x1, y1)
+    letters = _list_letters(pixels, whole, np.array(bar.ink), widest=_WIDEST_M)
+    letters = sorted(letter for letter in letters if letter[3] > y0)
     if unit == "mm" and _has_low_digits(letters):
         return True
     if len(digits) < _TWO_DIGITS:

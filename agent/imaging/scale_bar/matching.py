@@ -45,6 +45,8 @@ _UNREAD = 2.0  # cost of words without a reliable length
 _SETTLED_PX = 0.5  # by which a length measured otherwise differs from that of even ink
 _BLURRED = 60  # grey values between ink and paper of words that compression spreads
 _PLATE_PX, _OF_PLATE = 6, 0.85  # around a line with ticks; share of its sides that is plate
+_SHARP = 0.95  # crispness and evenness that no line of texture has
+_BETWEEN_PX = 4  # rows between a line and words that are not near its edge
 _LEADS = 1.0  # bonus of the line around which words were searched
 
 
@@ -198,14 +200,28 @@ def _compute_cost(
         or (line.kind == "checker" and overlap(line.box, place) > _OF_LETTERS)
     ):
         return None
-    written = _is_written_in(pixels, place, colour, paper)
+    written = _is_written_in(pixels, _cut_off_line(line, place), colour, paper)
     if not written and not _is_surely_drawn(line) and not _share_plate(pixels, line, place):
         return None
     return cost + (0.0 if written else 0.4) - 0.15 * line.rank
 
 
+def _cut_off_line(line: Line, place: Box) -> Box:
+    """Return the box of words without the rows that a line above or below them touches."""
+    (x0, y0, x1, y1), (_, top, _, foot) = place, line.core
+    if line.gap is not None or y1 - y0 < 4 * _BETWEEN_PX:
+        return place
+    if top < y0 <= foot + _BETWEEN_PX < y1 - _BETWEEN_PX:
+        return (x0, min(foot + _BETWEEN_PX, (y0 + y1) // 2), x1, y1)
+    if y0 + _BETWEEN_PX < top - _BETWEEN_PX <= y1 < foot:
+        return (x0, y0, x1, max(top - _BETWEEN_PX, (y0 + y1) // 2))
+    return place
+
+
 def _is_surely_drawn(line: Line) -> bool:
     """Return whether a line is drawn whatever the colour of the words near it."""
+    if line.kind in ("caps", "ruler") and min(line.crisp, line.even) > _SHARP:
+        return True
     return line.exact and (line.kind in ("comb", "checker") or line.even > EVEN)
 
 

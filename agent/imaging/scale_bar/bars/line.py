@@ -122,12 +122,15 @@ def find_room(line: Line) -> Box | None:
 
 
 def is_in_room(line: Line, place: Box) -> bool:
-    """Return whether words stand between the ticks of a line."""
+    """Return whether words stand between the ticks of a line, higher than those or not."""
     room = find_room(line)
     if room is None:
         return False
     slack = 0.25 * (place[3] - place[1])
-    level = room[1] - slack <= place[1] and place[3] <= room[3] + slack
+    if room[1] < line.core[1]:
+        level = room[1] < place[3] <= room[3] + slack
+    else:
+        level = room[1] - slack <= place[1] < room[3]
     return level and room[0] <= place[0] and place[2] <= room[2]
 
 

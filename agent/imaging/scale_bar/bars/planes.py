@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ROWS = 64  # per block, so that a block stays in the processor's cache
 COLOUR_PLANE = 2  # the plane of coloured lines
 _UNLIKE = 2.0  # ratio of the contrasts of two sides
+_OF_PLAIN, _OF_TICKED = 0.95, 0.55  # share of a side without ticks; of one that a ruler has
 _LEAST_DROP = 40  # grey values between a line and what lies next to it
 
 
@@ -79,12 +80,14 @@ def find_parts(mask: Plane) -> NDArray[Any]:
 def compute_contrast(plane: Plane, box: Box, level: float, share: float = 0.7) -> float:
     """Return the contrast to four rows above and below in a share of the columns; 0: none.
 
-    Thick ticks of a ruler cover up to 4 in 10 of them.
+    Thick ticks of a ruler cover up to 4 in 10 of them on one side, and none on the other.
     """
     x0, y0, x1, y1 = box
     sides = (plane[max(0, y0 - 4) : y0, x0:x1], plane[y1 : y1 + 4, x0:x1])
     drops = [level - side.min(axis=0).astype(np.int16) for side in sides if side.size]
-    if not drops or min(compute_share(drop > 25) for drop in drops) < share:
+    shares = [compute_share(drop > 25) for drop in drops]
+    least = min(share, _OF_TICKED) if shares and max(shares) > _OF_PLAIN else share
+    if not drops or min(shares) < least:
         return 0.0
     return sum(compute_median(drop) for drop in drops) / len(drops)
 

@@ -29,6 +29,7 @@ _AROUND_PX, _REACH = 8, 0.4  # rows around a bar, and columns beyond it in lengt
 _LEAST_CONTRAST, _LEAST_LIGHT = 30, 60  # between ink and paper, in grey values: colour, brightness
 _OF_ROW = 0.35  # of the distance from ink to paper, by which rows of one line differ
 _INKED, _STRICT = 0.5, 0.2  # such distances up to which a pixel is ink; is surely ink
+_OF_CORE = 0.3  # of the contrast of a glow, that of the line in it at least
 _EXACT = 2  # grey values from an ink that was not compressed
 _LEAST_TICKED_PX = 6  # height of a bar with ticks
 _GAP, _GAP_PX = 0.01, 2  # columns without ink inside a bar, in lengths of it
@@ -55,7 +56,7 @@ def has_other_length(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     left, top = max(0, x0 - reach), max(0, y0 - _AROUND_PX)
     part = pixels[top : y1 + _AROUND_PX, left : x1 + reach].astype(np.int16)
     box = (x0 - left, y0 - top, x1 - left, y1 - top)
-    measured = _measure_off(part, box, has_ticks=bar.kind in ("caps", "ruler"))
+    measured = _measure_off(part, box, bar)
     if measured is None:
         return False
     offs, rows = measured
@@ -87,7 +88,7 @@ def has_other_length(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
 
 
 def _measure_off(
-    part: NDArray[np.int16], box: tuple[int, int, int, int], *, has_ticks: bool
+    part: NDArray[np.int16], box: tuple[int, int, int, int], bar: FoundBar
 ) -> tuple[list[Off], tuple[int, int]] | None:
     """Return how far pixels are from the ink of a bar, and its first and last row but the edges.
 
@@ -96,7 +97,7 @@ def _measure_off(
     Args:
         part: (h, w, 3), the bar and its surroundings.
         box: The bar in it.
-        has_ticks: It has ticks, between which its paper is.
+        bar: The bar; between ticks there is its paper.
     """
     x0, y0, x1, y1 = box
     quarter = max(1, (x1 - x0) // 4)
@@ -105,8 +106,12 @@ def _measure_off(
     beyond = [part[max(0, y0 - 6) : max(0, y0 - 2), middle], part[y1 + 2 : y1 + 6, middle]]
     around = np.concatenate([side.reshape(-1, 3) for side in beyond])
     papers = [np.median(around, axis=0)] if around.size else []
-    if has_ticks and y1 - y0 >= _LEAST_TICKED_PX:  # what is beyond ticks may be off their plate
-        papers = [rows[y0], rows[y1 - 1]]
+    if (
+        bar.kind in ("caps", "ruler") and y1 - y0 >= _LEAST_TICKED_PX
+    ):  # what is beyond ticks may be off their plate
+        between = rows[y0:y1]  # words reach into them, and a line at their foot is no paper
+        usual = np.abs(between - np.median(between, axis=0)).max(axis=1)
+        papers = [rows[y0], rows[y1 - 1], between[int(np.argmin(usual))]]
     if not papers:
         return None
     # A line is thin: seen from its own colour all of the paper would be one.
@@ -115,8 +120,10 @@ def _measure_off(
         zip(papers, spreads, strict=True),
         key=lambda pair: float((pair[1] > 0.5 * pair[1].max()).sum()),
     )
-    first = last = y0 + int(np.argmax(contrasts))
-    ink, contrast = rows[first], float(contrasts.max())
+    inner = np.abs(rows[y0:y1] - np.array(bar.ink or rows[y0])).max(axis=1)
+    inner[contrasts < _OF_CORE * contrasts.max()] = np.inf  # a glow may differ more than the line
+    first = last = y0 + int(np.argmin(inner) if bar.ink else np.argmax(contrasts))
+    ink, contrast = rows[first], float(contrasts[first - y0])
     if contrast < _LEAST_CONTRAST:
         return None
     alike = np.abs(rows - ink).max(axis=1) < _OF_ROW * contrast

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LEAST_TICKS = 5
 _USUAL_INTERVALS = (4, 5, 10, 20, 25, 50)  # between the ticks of a ruler
 _MOST_TICKS = 60
-_TALLEST = 70  # pixels
+_TALLEST, _WIDEST, _THIN = 70, 9, 5  # pixels, of a tick
 _NEAR = 0.25  # share of the height at the top and the bottom that is searched
 
 
@@ -63,7 +63,9 @@ def _build_from_row(plane: Plane, ticks: Ticks) -> Line | None:
 def _mask_uprights(plane: Plane) -> Plane:
     """Return a mask of thin upright strokes."""
     up = cv2.morphologyEx(plane, cv2.MORPH_OPEN, np.ones((5, 1), np.uint8))
-    thin = cv2.subtract(up, cv2.morphologyEx(up, cv2.MORPH_OPEN, np.ones((1, 7), np.uint8)))
+    thin = cv2.subtract(
+        up, cv2.morphologyEx(up, cv2.MORPH_OPEN, np.ones((1, _WIDEST + 2), np.uint8))
+    )
     return np.asarray(cv2.inRange(thin, 61, 255))
 
 
@@ -108,7 +110,8 @@ def _detect_ticks(mask: Plane, tops: NDArray[np.intp], feet: NDArray[np.intp]) -
     mask[~near] = 0
     stats = find_parts(mask)
     w, h, area = stats[:, 2], stats[:, 3], stats[:, 4]
-    return _join_parts(stats[(w <= 5) & (h >= 5) & (h <= _TALLEST) & (area >= 0.6 * w * h)])
+    slender = (w <= _THIN) | ((w <= _WIDEST) & (h >= 2 * w))  # squares are dashes
+    return _join_parts(stats[slender & (h >= 5) & (h <= _TALLEST) & (area >= 0.6 * w * h)])
 
 
 def _join_parts(ticks: Ticks) -> Ticks:

@@ -35,6 +35,27 @@ def test_words_between_the_ticks_of_a_line_are_its_label():
     assert bar.line_px == pytest.approx(157, abs=0.5)
 
 
+def test_words_that_are_higher_than_the_ticks_between_which_they_stand_are_read():
+    pixels = draw_steel()
+    pixels[450:456, 200:440] = WHITE
+    pixels[430:456, 200:206] = pixels[430:456, 434:440] = WHITE
+
+    [bar] = find_graphics(write(pixels, "20 µm", (320, 422), WHITE, size=40)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(234, abs=0.5))
+
+
+def test_a_ruler_of_thick_ticks_is_read_between_its_outer_ones():
+    pixels = draw_steel()
+    pixels[360:480] = BLACK
+    for number, x in enumerate(range(200, 401, 20)):
+        pixels[380 if number % 5 == 0 else 395 : 420, x : x + 8] = WHITE
+
+    [bar] = find_graphics(write(pixels, "100 µm", (304, 446), WHITE, size=28)).bars
+
+    assert (bar.um, bar.line_px) == (100.0, pytest.approx(200, abs=0.5))
+
+
 @pytest.mark.parametrize("starts_x", [range(140, 421, 70), range(100, 461, 60)])
 def test_dashes_of_one_length_are_one_bar(starts_x):
     long = (starts_x[1] - starts_x[0]) // 2

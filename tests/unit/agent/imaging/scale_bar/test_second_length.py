@@ -75,3 +75,13 @@ def test_carbides_as_light_as_a_line_shorten_it_nowhere():
     bars = find_graphics(write(pixels, "20 µm", (270, 408), WHITE)).bars
 
     assert [round(bar.line_px) for bar in bars if bar.um is not None] in ([], [200])
+
+
+def test_a_glow_that_differs_more_from_steel_than_its_line_is_not_the_line():
+    pixels = draw_steel()
+    pixels[416:450, 190:410] = cv2.GaussianBlur(pixels, (0, 0), 1)[416:450, 190:410] // 2 + 100
+    pixels[425:441, 195:405] = WHITE
+    pixels[430:436, 200:400] = pixels[427:439, 200:206] = pixels[427:439, 394:400] = BLACK
+    ruled = FoundBar((200, 427, 400, 439), None, 194.0, "20 µm", 20.0, 200.0, BLACK, "caps")
+
+    assert not has_other_length(pixels, ruled)
