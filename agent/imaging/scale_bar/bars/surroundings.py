@@ -120,22 +120,23 @@ def is_tick(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
             return True
     shortest = max(3, long // 3)  # tick
     return any(
-        _count_ticks(like[:, columns], y0 - top, thick, 2 * long) >= _LEAST_TICKS
+        _count_ticks(like[:, columns], y0 - top, thick, long) >= _LEAST_TICKS
         for columns in (slice(2, 2 + shortest), slice(-2 - shortest, -2))
     )
 
 
-def _count_ticks(like: NDArray[np.bool_], at: int, thick: int, farthest: int) -> int:
+def _count_ticks(like: NDArray[np.bool_], at: int, thick: int, long: int) -> int:
     """Return how many lines as thick as one at a row are evenly above or below it, with it."""
     starts = np.array(
         [a for a, b in find_runs(np.asarray(like.all(axis=1))) if abs(b - a - thick) <= _TICK_PX]
     )
-    count = 1
+    count, extent = 1, 0
     for side in (starts[starts > at + thick], starts[starts < at - thick][::-1]):
         steps = np.abs(np.diff(side, prepend=at))
-        even = (np.abs(steps - steps[:1]) <= _TICK_PX) & (steps <= farthest)
-        count += int(np.argmin(np.append(even, False)))
-    return count
+        even = (np.abs(steps - steps[:1]) <= _TICK_PX) & (steps <= 2 * long)
+        ticks = int(np.argmin(np.append(even, False)))
+        count, extent = count + ticks, extent + int(steps[:ticks].sum())
+    return count if extent >= long else 1  # two or three rows of one bar are close to each other
 
 
 def is_part_of_figure(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:

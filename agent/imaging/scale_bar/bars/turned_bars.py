@@ -166,21 +166,24 @@ def _read_next_to(pixels: NDArray[np.uint8], upright: Box) -> tuple[Length, Box]
     x0, y0, x1, y1 = upright
     middle, centre = (y0 + y1) // 2, (x0 + x1) // 2
     larger = max(1.0, max(pixels.shape) / _USUAL_PX)
-    aside, beyond = round(2 * _ASIDE_PX * larger), round(_BEYOND_PX * larger)
-    left, right = max(0, x0 - aside), x1 + aside
-    for top, foot, at in (
-        (middle - beyond, middle + beyond, middle),
-        (y0 - 2 * beyond, y0 - 1, None),
-        (y1 + 1, y1 + 2 * beyond, None),
+    beyond = round(_BEYOND_PX * larger)
+    for top, foot, by, at in (
+        (middle - _BEYOND_PX, middle + _BEYOND_PX, 1.0, middle),  # less texture first
+        (middle - beyond, middle + beyond, larger, middle),
+        (y0 - 2 * beyond, y0 - 1, larger, None),
+        (y1 + 1, y1 + 2 * beyond, larger, None),
     ):
+        aside = round(2 * _ASIDE_PX * by)
+        left, right = max(0, x0 - aside), x1 + aside
         part = pixels[max(0, top) : max(0, foot), left:right].copy()
         if min(part.shape[:2]) < _BEYOND_PX // 2:
             continue
         if at is not None:
             part[:, x0 - left - 2 : x1 - left + 2] = part[:, x0 - left - 3 : x0 - left - 2]
         readings = [(box, read_lengths([part], box)) for box in detect_texts(part)]
+        cut = any(box[0] <= _SIDE_PX < left and lengths for box, lengths in readings)
         readings = [(box, lengths) for box, lengths in readings if lengths]
-        if not readings:
+        if not readings or cut:
             continue
         if len(readings) != 1 or len(readings[0][1]) != 1 or readings[0][1][0].um is None:
             return None

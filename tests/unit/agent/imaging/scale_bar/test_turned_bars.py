@@ -137,7 +137,7 @@ def test_an_arrow_that_stands_is_read_from_tip_to_tip():
     pixels = draw_steel()
     pixels[200:420, 130:290] = WHITE
     pixels[236:385, 159:162] = BLACK
-    for tip, back in ((230, 252), (390, 368)):
+    for tip, back in ((230, 244), (390, 376)):
         cv2.fillPoly(pixels, [np.array([(160, tip), (151, back), (169, back)])], BLACK)
 
     [bar] = find_graphics(write(pixels, "20 µm", (232, 310), BLACK, size=28)).bars
