@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -16,6 +17,7 @@ from labs.stored import SHA, file, finding
 
 import reports
 from agent.backup.verification import Outside, verify_trail
+from agent.cli.app import main
 from agent.orders import Specifications
 from agent.orders.facts.open_items import OpenItems
 from agent.orders.facts.scale_tracing import SCALE_CHECK, ScaleTracing, load_measurements
@@ -544,13 +546,18 @@ def test_a_statement_that_is_merely_older_than_the_order_is_a_note(lab):
 # --- what an auditor asks -------------------------------------------------------------------------
 
 
-def list_audited_keys():
-    """Return the keys that the guide names in the table of an auditor's questions."""
+def list_audited():
+    """Return question → keys of the guide's table of an auditor's questions, and of each field."""
     page = (Path(reports.__file__).parent / "guide" / "orders.md").read_text(encoding="utf-8")
     table = page.partition("What an auditor asks")[2].partition("\n## ")[0]
     rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")][2:]
-    keys = [key for row in rows for key in re.findall(r"`([a-z_.]+)`", row[2])]
-    return [key for key in keys if key != "decisions"]
+    asked = {}
+    for _, question, answer, _ in rows:
+        inside = "".join(re.findall(r"`fields` \(([^)]*)\)", answer))
+        of_field = re.findall(r"`([a-z0-9_]+)`", inside)
+        keys = re.findall(r"`([a-z_.]+)`", answer.replace(inside, "") if inside else answer)
+        asked[question.strip()] = keys, of_field
+    return asked
 
 
 def get_at(whole, key):
@@ -585,6 +592,13 @@ def is_imported_for_orders(lab):
     lab.store.labels.decide(take(lab, code=None, reasons=("untrained",)), decision, at=DAY)
 
 
+def averages(lab):
+    for number, code in enumerate(("G8", "G9-10"), start=1):
+        label(lab, take(lab, str(number), code), code)
+    entry = RING_A.model_copy(update={"fields": 2, "specimen_rule": "mean_of_fields"})
+    return replace(RULES, specifications=Specifications((entry,)))
+
+
 def is_restored(lab):
     conforms(lab)
     lost = SentRevision("4711", 3, "ab12", "cd34", "does_not_conform", lab="")
@@ -597,23 +611,47 @@ AUDITED = {
     is_held: ("undecided", "document.missing", "4711-01-4.tif belongs to no specimen"),
     is_revised: ("does_not_conform", "changed", "conforms"),
     is_imported_for_orders: ("conforms", "fields", "'imported': True"),
+    averages: ("conforms", "document.decision_rule", "'mean': "),
     is_restored: ("undecided", "document.missing", "lost revision 3, which the LIMS holds"),
 }
 
 
+MAY_BE_NONE = ("What is missing", "What was replaced", "Were the instruments checked")
+"""Beginnings of the questions to which "nothing" is an answer."""
+
+
+def read_by_command(lab, capsys):
+    """Return the newest statement of order 4711 and its hash, as a command prints them."""
+    config = lab.folder.parent / "agent.toml"
+    config.write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
+    words = ("orders", "show", "4711", "--as-of", "2100-01-01", "--json")
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(config), *words])
+    assert not ended.value.code
+    printed = json.loads(capsys.readouterr().out)
+    return printed["statement"], printed["sha256"]
+
+
 @pytest.mark.parametrize("happen", AUDITED)
-def test_a_statement_answers_what_an_auditor_asks(lab, happen):
+def test_a_statement_answers_what_an_auditor_asks(lab, capsys, happen):
     word, key, answer = AUDITED[happen]
-    happen(lab)
+    rules = happen(lab) or RULES
+    freeze(lab, at=DAY + timedelta(hours=2), rules=rules)
 
-    freeze(lab, at=DAY + timedelta(hours=2))
+    whole, sha256 = read_by_command(lab, capsys)
 
-    whole = newest(lab)
     assert whole["conformity"] == word
     assert answer in str(get_at(whole, key))
-    for asked in list_audited_keys():
-        get_at(whole, asked)
-    assert len(list_audited_keys()) >= 18
+    has_bundle = any(field["bundle"] for field in whole["fields"])
+    for question, (keys, of_field) in list_audited().items():
+        answers = [get_at(whole, asked) for asked in keys]
+        known = [[field[asked] for asked in of_field] for field in whole["fields"]]
+        is_none = question.startswith(MAY_BE_NONE) or (keys[0] == "bundles" and not has_bundle)
+        assert any(answers) or is_none, question
+        assert all(any(values) for values in known) or not of_field, question
+    assert len(list_audited()) >= 10
+    text = json.dumps(whole, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(text.encode()).hexdigest() == sha256
     assert (whole["previous"] is None) == (whole["number"] == 1)
     assert whole["cause"]
     assert build_statement_page(whole, "ab" * 32, lambda _field: None).sections
