@@ -42,6 +42,7 @@ _TICKED = 0.6  # the same of the side on which a ruler has its ticks
 _LEAST_STEP, _SIDE_PX = 60, 3  # grey values between a line and its sides, or its outline there
 _MOST, _MOST_USUAL = 2, 60  # lines that are read; slender parts, of which texture has more
 _SAME = 0.01  # by which two lengths of one ruler differ at most
+_WITH_CORE_PX, _EVEN, _OF_EVEN = 4, 12, 0.8  # thickness; grey values; share of ink that is even
 _OF_TIP = 0.4  # share of the height of an arrow that its tips have
 _OF_PART = 28  # least width of a part, in thicknesses of its line
 _LONGER = 1.5  # of an upright, of which a bar is less than that
@@ -267,7 +268,11 @@ def _iter_uprights(plane: NDArray[np.uint8]) -> Iterator[Box]:
     for left, first, across, along, _ in parts.tolist():
         top, foot = _STEP * first, _STEP * (first + along)
         rows = plane[top:foot:_STEP].astype(np.int16)
-        level = float(np.median(rows[:, left : left + across]))
+        inside = rows[:, left : left + across]
+        core = inside[:, 1:-1] if across >= _WITH_CORE_PX else inside.max(axis=1, keepdims=True)
+        level = float(np.median(core))
+        if float(np.mean(np.abs(core - level) <= _EVEN)) < _OF_EVEN:
+            continue  # a grain
         sides = (
             rows[:, left - _SIDE_PX : left].min(axis=1),
             rows[:, left + across : left + across + _SIDE_PX].min(axis=1),
