@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -251,6 +252,19 @@ def record_older(
         now: Aware UTC.
         presences_alone: Compare only the presences; else everything that is kept outside.
     """
+    if _RECORDING.get():  # its own acts call it again before it is done
+        return ""
+    token = _RECORDING.set(True)
+    try:
+        return _record_older(settings, store, now=now, presences_alone=presences_alone)
+    finally:
+        _RECORDING.reset(token)
+
+
+_RECORDING: ContextVar[bool] = ContextVar("recording an older database", default=False)
+
+
+def _record_older(settings: Settings, store: Store, *, now: datetime, presences_alone: bool) -> str:
     if recorded := _find_recorded(store):
         return recorded.sentence
     known = list_presence_anchors(settings, store)

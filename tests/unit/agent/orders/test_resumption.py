@@ -23,6 +23,7 @@ from agent.service.health.status import build_status_from_store
 from agent.service.jobs.exchange import take_lists
 from agent.service.statements import make_lab
 from agent.settings import read
+from agent.store import FOUND_OLDER
 from agent.web import create_app
 
 
@@ -599,6 +600,8 @@ def test_an_older_database_copied_back_by_hand_says_conforms_nowhere(
     settled = plant.send(at=DAY + 3 * HOUR)
     _, shown = plant.agent("orders", "show", "4711")
 
+    acts = [entry.act for entry in plant.lab.store.audit_log.iter_acts()]
+    assert (acts.count(FOUND_OLDER), acts.count("resumption.recorded")) == (1, 4)
     assert started[0] == 0, started[1]
     assert "replaced by an older one" in " ".join(started[1].split()) or not is_started
     assert "undecided" in command
