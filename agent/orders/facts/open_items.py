@@ -392,15 +392,12 @@ def _read_name(
 
     Where they differ each counts: an edit of the settings takes no order's claim to a file back.
     """
-    readings = [sources[name]] if name in sources else []
+    today = sources.get(name)
+    if today is not None:
+        yield tuple(today.named_places(relative))
     for pattern, fixed in fate.read_as.get(name, ()):
-        readings.append(Provenance(fixed=fixed, pattern=pattern))
-    meanings: list[Sequence[Mapping[str, str]]] = []
-    for reading in readings:
-        places = tuple(reading.named_places(relative))
-        if places not in meanings:
-            meanings.append(places)
-    yield from meanings
+        if today is None or pattern != today.pattern or fixed != today.fixed:
+            yield tuple(Provenance(fixed=fixed, pattern=pattern).named_places(relative))
 
 
 def is_unwatched(fate: FileFate, sources: Collection[str]) -> bool:
