@@ -27,6 +27,7 @@ _LEAST_TICKS = 5
 _USUAL_INTERVALS = (4, 5, 10, 20, 25, 50)  # between the ticks of a ruler
 _MOST_TICKS = 60
 _TALLEST, _WIDEST, _THIN = 70, 9, 5  # pixels, of a tick
+_FULL, _OF_INK = 225, 130  # grey value of thick ticks, and above their paper: texture is seldom so
 _NEAR = 0.25  # share of the height at the top and the bottom that is searched
 
 
@@ -63,10 +64,12 @@ def _build_from_row(plane: Plane, ticks: Ticks) -> Line | None:
 def _mask_uprights(plane: Plane) -> Plane:
     """Return a mask of thin upright strokes."""
     up = cv2.morphologyEx(plane, cv2.MORPH_OPEN, np.ones((5, 1), np.uint8))
-    thin = cv2.subtract(
-        up, cv2.morphologyEx(up, cv2.MORPH_OPEN, np.ones((1, _WIDEST + 2), np.uint8))
+    thin, thick = (
+        cv2.subtract(up, cv2.morphologyEx(up, cv2.MORPH_OPEN, np.ones((1, wide), np.uint8)))
+        for wide in (_THIN + 2, _WIDEST + 2)
     )
-    return np.asarray(cv2.inRange(thin, 61, 255))
+    ink = cv2.bitwise_and(cv2.inRange(thick, _OF_INK, 255), cv2.inRange(up, _FULL, 255))
+    return np.asarray(cv2.bitwise_or(cv2.inRange(thin, 61, 255), ink))
 
 
 def _find_end_rows(mask: Plane, next_row: Plane, plane: Plane, beyond: Plane) -> NDArray[np.intp]:
