@@ -504,6 +504,14 @@ def keep_end(settings: Settings, store: Store, *, now: datetime) -> bool:
     return True
 
 
+def lacks_kept_end(settings: Settings, store: Store) -> bool:
+    """Return whether the end in the data folder is one of acts that the database lacks."""
+    lab = store.audit_log.get_first_hash()
+    file = _own_place(settings, lab)
+    there = Presence.read(file) if lab else None
+    return bool(there and there.lab == lab and _is_ahead(settings, store, there, file))
+
+
 def _write_end(
     settings: Settings, store: Store, file: Path, *, now: datetime, is_stopped: bool = False
 ) -> bool:
@@ -518,7 +526,9 @@ def _write_end(
     lab = store.audit_log.get_first_hash()
     last = (-1, "")
     while (end := store.audit_log.get_end()) != last:
-        there = _read(file)
+        # The data folder was written a moment ago, so it does not hang: no thread watches over it.
+        is_own = _get_share(file) == settings.store.folder
+        there = Presence.read(file) if is_own else _read(file)
         if there and there.lab == lab and _is_ahead(settings, store, there, file):
             return False
         presence = replace(
@@ -530,7 +540,10 @@ def _write_end(
             at=now.isoformat(),
             is_stopped=is_stopped,
         )
-        shares.inspect(_get_share(file), partial(presence.write, file))
+        if is_own:
+            presence.write(file)
+        else:
+            shares.inspect(_get_share(file), partial(presence.write, file))
         last = end
     return True
 

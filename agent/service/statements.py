@@ -25,7 +25,7 @@ from agent.orders.judge.assessment import Position, begin, list_touched
 from agent.orders.statements.freezing import freeze_orders
 from agent.orders.statements.statement_document import Issuer
 from agent.orders.statements.statement_files import PDF, Signer, find_signer, write_files
-from agent.service.copies import keep_end, record_older
+from agent.service.copies import keep_end, lacks_kept_end, record_older
 from agent.service.data_folder import bundles_folder, clock
 from agent.site_time import compute_age
 from agent.store import StoreFault
@@ -221,11 +221,11 @@ class StatementKeeper:
     def after_act(self) -> None:
         """Freeze what an act touched, so that no later act precedes its statement.
 
-        The end of the audit log is noted next to the database before and after. One that is noted
-        and missing is recorded first, so that no statement rests on a database that lost acts.
+        Then the end of the audit log is noted next to the database. One that is noted and missing
+        is recorded first, so that no statement rests on a database that lost acts.
         """
         try:
-            if not keep_end(self._settings, self._store, now=self._now()):
+            if lacks_kept_end(self._settings, self._store):
                 record_older(self._settings, self._store, now=self._now())
             self.freeze_touched(most=MOST_AFTER_AN_ACT, patience_s=PATIENCE_S)
             keep_end(self._settings, self._store, now=self._now())
