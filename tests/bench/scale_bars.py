@@ -5,8 +5,9 @@
 
 "skia" and "report" are drawn by `skia_bars`, which needs `pip install skia-python`: the reader is
 developed on the first, and no picture of the second is looked at before its figures are published.
-"fresh" is drawn by `fresh_bars`. `--fonts` names a folder with their fonts. Labels of two numbers
-("1/2 mm") have to stay unread and are counted apart. The same seed burns the same bar.
+"fresh" is drawn by `fresh_bars`; `--fonts` names a folder with the fonts of these three. "cairo" is
+drawn by `cairo_bars`, which needs `pip install cairocffi` and no folder of fonts. Labels of two
+numbers ("1/2 mm") have to stay unread and are counted apart. The same seed burns the same bar.
 
 `--others` reads what nobody of this project drew or photographed: the bars of `drawn_by_others`,
 where a label of two numbers has to stay unread, and the ZEISS strips of `other_labs` whose printed
@@ -41,8 +42,14 @@ from agent.imaging.scale_bar.detect import find_graphics
 
 FULL, QUICK = 2000, 200
 HALVES = ("development", "test")
-SPLITS = {"fresh": (4, "test"), "skia": (5, "development"), "report": (6, "test")}
+SPLITS = {"fresh": (4, "test"), "skia": (5, "development"), "report": (6, "test"),
+          "cairo": (7, "development")}  # fmt: skip
 """Number of the seeds and half of the textures of every split."""
+NEEDS = {  # module and package of a split that are no dependencies
+    "skia": ("skia", "skia-python"),
+    "report": ("skia", "skia-python"),
+    "cairo": ("cairocffi", "cairocffi"),
+}
 RIGHT_WITHIN = 0.02
 ZEISS = 367.9  # µm per pixel times magnification: the median of these pictures of 1024 px
 MAGNIFICATION = {  # part of a name in `other_labs`: as printed next to the bar
@@ -116,6 +123,10 @@ def burn(split: str, seed: int, folder: Path, font_folder: Path) -> Burned:
     bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[:foot]
     if split == "fresh":
         return Burned(*burn_fresh(rng, bgr[:, :, ::-1], font_folder))
+    if split == "cairo":
+        from cairo_bars import burn_cairo  # noqa: PLC0415 - cairo is no dependency
+
+        return Burned(*burn_cairo(seed, rng, bgr[:, :, ::-1]))
     from skia_bars import burn_skia  # noqa: PLC0415 - Skia is no dependency
 
     return Burned(*burn_skia(split, rng, bgr[:, :, ::-1], font_folder))
@@ -221,8 +232,9 @@ def main() -> int:
     if options.others:
         print_others(options.folder)
         return 0
-    if options.split != "fresh" and importlib.util.find_spec("skia") is None:
-        print("Skia is not installed, nothing is measured: pip install skia-python")
+    module, package = NEEDS.get(options.split, ("numpy", "numpy"))
+    if importlib.util.find_spec(module) is None:
+        print(f"{package} is not installed, nothing is measured: pip install {package}")
         return 0
     if not list_textures(options.folder, SPLITS[options.split][1]):
         print(f"no real pictures in {options.folder}: nothing is measured")
