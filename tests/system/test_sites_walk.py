@@ -295,6 +295,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "seed": 1,
         "sentence": "because",
         "settings": {"site": {"name": "x"}},
+        "zone": "UTC",
         "sha256": known.sha256,
         "statements.sha256": known.statement,
         "shares": (),

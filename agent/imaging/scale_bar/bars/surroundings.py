@@ -112,7 +112,8 @@ def is_tick(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     reach = max(_OF_UPRIGHT * long, _OF_TICKS * thick)
     top = max(0, y0 - reach)
     around = pixels[top : y1 + reach, x0:x1].astype(np.int16)
-    like = np.abs(around - np.array(bar.ink)).max(axis=2) < bar.contrast / 2
+    off = np.abs(around - np.array(bar.ink)).max(axis=2)
+    like, same = off < bar.contrast / 2, off < bar.contrast / 4  # steel around a plate is paler
     above, below = like[: y0 - top][::-1], like[y1 - top :]
     for side in (above, below):
         on = np.append(side, np.zeros((1, long), bool), axis=0).argmin(axis=0)
@@ -120,7 +121,7 @@ def is_tick(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
             return True
     shortest = max(3, long // 3)  # tick
     return any(
-        _count_ticks(like[:, columns], y0 - top, thick, long) >= _LEAST_TICKS
+        _count_ticks(same[:, columns], y0 - top, thick, long) >= _LEAST_TICKS
         for columns in (slice(2, 2 + shortest), slice(-2 - shortest, -2))
     )
 

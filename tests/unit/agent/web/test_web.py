@@ -992,6 +992,7 @@ def test_every_answer_to_a_program_is_described(browser):
     described = browser.get("/api/v1/openapi.json").json()["paths"]
 
     assert set(described) == {
+        "/api/v1/alarms/acknowledge",
         "/api/v1/archive/campaign",
         "/api/v1/archive/export",
         "/api/v1/archive/review",
