@@ -42,6 +42,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "orders same-place": ("ID", "ID", "--different", *SIGNER),
     "orders supersede": ("ID", *SIGNER),
     "orders urgent": ("4711", "--by", "Leo"),
+    "report --acknowledge": ("unusual", *SIGNER),
     "restore": ("--accept", "1", *SIGNER),
     "review label": ("ID", "G8", "--by", "Leo"),
     "review label --undo": ("ID", "--by", "Leo"),
