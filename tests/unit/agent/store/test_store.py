@@ -501,7 +501,10 @@ def test_retry_starts_from_the_first_attempt(store) -> None:
 
     assert store.files.retry(["unknown.tif"], at=AT) == 0
     assert store.files.retry(None, at=AT) == 1
-    assert {entry.act for entry in store.audit_log.iter_acts()} == {"files.retried"}
+    assert {entry.act for entry in store.audit_log.iter_acts()} == {
+        "files.retried",
+        "files.set_aside",
+    }
 
 
 def test_the_fate_of_a_file_says_code_and_sentence(store) -> None:
