@@ -236,7 +236,7 @@ class LostActs:
             RESTORED: f"when the back-up {self.backup} was restored on",
             FOUND_OLDER: f"with the database that was replaced by an older one ({self.backup}), as "
             "the agent found on",
-        }.get(self.act, "when the lab was begun anew on")
+        }.get(self.act, "when the lab began again on")
         last = f" to {self.until}" if self.until > self.kept else " on"
         unnamed = (
             ", and which orders they concern is not known: until it is signed no order conforms, "
@@ -406,7 +406,7 @@ def _describe_explained(anchor: Anchor, by: _Replacement) -> str:
     if by.begun:
         return (
             f"trail: number {anchor.number} of {anchor.place} is of the database that was lost "
-            f"before the lab was begun anew on {when}"
+            f"before the lab began again on {when}"
         )
     return (
         f"trail: number {anchor.number} of {anchor.place} was lost when a back-up was restored on "

@@ -13,7 +13,7 @@ from agent.errors import BadStore
 from agent.orders.facts.order_policy import build_provenance, is_urgent
 from agent.store import NOT_A_FILE, SourceHealth, StoreFault
 from agent.watch import EventListener, Kind, SourceWatcher, classify_name
-from agent.watch.source_watcher import NOT_A_FILE as NOT_A_FILE_SENTENCE
+from agent.watch.source_watcher import NOT_A_FILE_SENTENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 Completion = Literal["quiet", "rename", "sidecar"]
 
-NOT_A_FILE = "it is a link, a pipe or an empty folder, not a file; links are not followed"
+NOT_A_FILE_SENTENCE = "it is a link, a pipe or an empty folder, not a file; links are not followed"
 
 RENAMED_QUIET_S = 0.5  # a renamed file is complete at once; two checks, to be sure
 EMPTY_AFTER = 5  # quiet times after which a placeholder that stays empty is recorded as `empty`
@@ -259,7 +259,7 @@ class SourceWatcher:
                 why=self.state.why, files=len(listing.pictures),
             )  # fmt: skip
         self._listed_trouble = _format_troubles(
-            listing.troubles or dict.fromkeys(listing.not_files, NOT_A_FILE)
+            listing.troubles or dict.fromkeys(listing.not_files, NOT_A_FILE_SENTENCE)
         )
         problem = self._find_problem()
         self._update_state(

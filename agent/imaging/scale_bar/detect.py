@@ -114,7 +114,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
         places = [label.box for label in read]
         places += [bar.label_box for bar in bars if bar.label_box is not None]
         turned = turned or find_standing_combs(pixels, places)
-        ticks = all(_is_tick(bar, upright) for upright in turned for bar in bars)
+        ticks = all(_is_in_upright(bar, upright) for upright in turned for bar in bars)
         bars = turned if turned and (ticks or not _has_length(bars)) else bars
     boxes = [extend_to_plate(pixels, bar.bbox) for bar in bars]
     if not _has_length(bars):
@@ -122,7 +122,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     return Graphics(bars=tuple(bars), band=band, boxes=tuple(boxes))
 
 
-def _is_tick(bar: FoundBar, upright: FoundBar) -> bool:
+def _is_in_upright(bar: FoundBar, upright: FoundBar) -> bool:
     """Return whether a level bar is a tick of an upright one."""
     tall, of_upright = (box[3] - box[1] for box in (bar.line, upright.line))
     return within(bar.line, upright.line) and tall < _OF_TICK * of_upright

@@ -227,9 +227,7 @@ def test_what_was_lost_before_a_lab_was_begun_anew_is_a_note(shell) -> None:
     code, said = shell.agent("verify")
 
     assert code == 0
-    assert "is of the database that was lost before the lab was begun anew" in " ".join(
-        said.split()
-    )
+    assert "is of the database that was lost before the lab began again" in " ".join(said.split())
 
 
 def test_a_restore_names_what_it_lost_everywhere_until_a_lead_accepts_it(tmp_path, capsys) -> None:
