@@ -168,12 +168,13 @@ def _read_next_to(pixels: NDArray[np.uint8], upright: Box) -> tuple[Length, Box]
     middle, centre = (y0 + y1) // 2, (x0 + x1) // 2
     larger = max(1.0, max(pixels.shape) / _USUAL_PX)
     beyond = round(_BEYOND_PX * larger)
-    for top, foot, by, at in (
+    windows = (
         (middle - _BEYOND_PX, middle + _BEYOND_PX, 1.0, middle),  # less texture first
         (middle - beyond, middle + beyond, larger, middle),
         (y0 - 2 * beyond, y0 - 1, larger, None),
         (y1 + 1, y1 + 2 * beyond, larger, None),
-    ):
+    )
+    for top, foot, by, at in dict.fromkeys(windows):  # the first two are one in a usual picture
         aside = round(2 * _ASIDE_PX * by)
         left, right = max(0, x0 - aside), x1 + aside
         part = pixels[max(0, top) : max(0, foot), left:right].copy()
