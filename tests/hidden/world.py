@@ -313,11 +313,11 @@ class World(Ledger):
                 require_may_replace(
                     self.store, self.rules(), number, ids, by=by, defect="stained", picture=""
                 )
-        except WrongUse:
+            name = self.store.order_corrections.prepare_again(
+                number, specimen, by=by, reason="stained", defect="stained", lead=False, at=self.now
+            )
+        except WrongUse:  # also where the clock of the PC was set back
             return
-        name = self.store.order_corrections.prepare_again(
-            number, specimen, by=by, reason="stained", defect="stained", lead=False, at=self.now
-        )
         self.hear(number).preparations.setdefault(specimen, set()).add(name)
 
     def move(self, micrograph_id: str, number: str, specimen: str, by: str, name: str) -> None:

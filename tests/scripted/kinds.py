@@ -282,6 +282,7 @@ def later(act: Act) -> Act:
         act(shift, order)
         shift.at -= timedelta(hours=1)
 
+    one.is_later = True  # type: ignore[attr-defined] - it comes last, as no clock goes back
     return one
 
 

@@ -343,8 +343,9 @@ class Shift:
 
     def _act(self, which: str) -> None:
         self._said = {}
-        for order in self.script.numbers:
-            if act := getattr(self.script.kind(order), which):
+        acts = [(getattr(self.script.kind(order), which), order) for order in self.script.numbers]
+        for act, order in sorted(acts, key=lambda one: getattr(one[0], "is_later", False)):
+            if act:
                 act(self, order)
 
     def reopen(self) -> None:
