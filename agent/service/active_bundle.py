@@ -113,7 +113,7 @@ class RolloutLeader:
     def tend(self) -> Message | str:
         """Move on what is due, and return the problem: that answers differed, "" for none."""
         rollout = self._store.rollouts.find_latest()
-        if rollout is not None and rollout.state is RolloutState.RUNNING:
+        if rollout is not None and rollout.state == RolloutState.RUNNING:
             seen = list_seen(self._store.agents.list_all())
             if moved := self._store.rollouts.advance(seen, at=self._clock()):
                 log.info("rollout.moved", bundle=moved.bundle, state=moved.state, step=moved.step)
@@ -123,7 +123,7 @@ class RolloutLeader:
 
 def describe_stop(rollout: Rollout | None) -> Message | None:
     """Return that a rollout was stopped by an agent, until a person acts on it; None otherwise."""
-    if rollout is None or rollout.state is not RolloutState.STOPPED or not rollout.why:
+    if rollout is None or rollout.state != RolloutState.STOPPED or not rollout.why:
         return None
     if rollout.stopped_by != BY_AGENT:
         return None

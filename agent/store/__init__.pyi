@@ -1,8 +1,6 @@
 # Public names, each imported on first use.
 from .people.accounts import (
-    Account as Account,
     Accounts as Accounts,
-    Login as Login,
     StoredView as StoredView,
 )
 from .evidence.audit_log import (
@@ -86,7 +84,6 @@ from .evidence.declaration import (
     RELEASED_AFTER as RELEASED_AFTER,
 )
 from .evidence.history import HistoryQuery as HistoryQuery
-from .work.jobs import Job as Job
 from .people.labels import (
     LEADS_DOUBT as LEADS_DOUBT,
     RATERS_DOUBT as RATERS_DOUBT,
@@ -157,9 +154,13 @@ from .bundles.promotions import (
     Promotion as Promotion,
     Signature as Signature,
 )
-from .evidence.quality_records import (
-    NewRecord as NewRecord,
+from .evidence.quality_records import NewRecord as NewRecord
+from .tables import (
+    Account as Account,
+    Job as Job,
     Record as Record,
+    Rollout as Rollout,
+    RolloutHost as RolloutHost,
 )
 from .results.results import MicrographResult as MicrographResult
 from .bundles.rollout_plan import (
@@ -167,8 +168,6 @@ from .bundles.rollout_plan import (
     HostState as HostState,
     Ring as Ring,
     RingRules as RingRules,
-    Rollout as Rollout,
-    RolloutHost as RolloutHost,
     RolloutState as RolloutState,
     RolloutTicket as RolloutTicket,
     WantedBundle as WantedBundle,

@@ -179,20 +179,21 @@ class AuthenticationMiddleware:
         return self._logged_in(auth.hash_token(cookie), is_used=is_used) if cookie else None
 
     def _logged_in(self, cookie: str, *, is_used: bool) -> Who | None:
-        login, now = self._known.logged_in(cookie), self._now()
-        if login is None:
+        logged_in, now = self._known.logged_in(cookie), self._now()
+        if logged_in is None:
             return None
+        login, account = logged_in
         ages = compute_age(login.began_at, now), compute_age(login.seen_at, now)
         too_old = any(
             age is None or age > limit
             for age, limit in zip(ages, (LONGEST_LOGIN, self._idle), strict=True)
         )
-        if too_old or login.account.disabled_at is not None:
+        if too_old or account.disabled_at is not None:
             self._known.end(cookie, at=now)
             return None
         if is_used and now - login.seen_at > SEEN_EVERY:
             self._known.seen(cookie, at=now)
-        return Who(login.account.name, login.account.role)
+        return Who(account.name, account.role)
 
 
 def is_api(request: Request) -> bool:

@@ -140,7 +140,7 @@ def test_a_damaged_bundle_stops_the_ring_and_a_missing_one_waits(lab, stack):
     first.lead()
 
     other.bundle.refresh()
-    missing = other.store.rollouts.list_hosts(1)[1].state
+    missing = other.store.rollouts.list_hosts(1)["PC-2"].state
     problem = str(other.bundle.problem)
     aside.rename(folder)
     heads = folder / "heads.safetensors"
@@ -148,10 +148,10 @@ def test_a_damaged_bundle_stops_the_ring_and_a_missing_one_waits(lab, stack):
     again = CurrentBundle(other.settings, other.store)
     again.refresh()
 
-    assert missing is HostState.MISSING
+    assert missing == HostState.MISSING
     assert "copy it there" in problem
-    assert other.store.rollouts.list_hosts(1)[1].state is HostState.REFUSED
-    assert other.store.rollouts.find_latest().state is RolloutState.STOPPED
+    assert other.store.rollouts.list_hosts(1)["PC-2"].state == HostState.REFUSED
+    assert other.store.rollouts.find_latest().state == RolloutState.STOPPED
     assert (other.bundle.name, again.name) == (old, old)
     first.bundle.refresh()
     assert first.bundle.name == old
@@ -196,4 +196,4 @@ def test_pcs_with_wrong_clocks_move_the_rings_by_the_clock_of_the_database(lab, 
     first.lead()
 
     assert waits == ""
-    assert first.store.rollouts.find_latest().state is RolloutState.DONE
+    assert first.store.rollouts.find_latest().state == RolloutState.DONE

@@ -158,7 +158,7 @@ def build_status_from_store(
 def _describe_rollout(store: Store, now: datetime) -> dict[str, Any] | None:
     """Return the rollout that runs or was stopped, with its PCs; None where there is none."""
     rollout = store.rollouts.find_latest()
-    if rollout is None or rollout.state is RolloutState.DONE:
+    if rollout is None or rollout.state == RolloutState.DONE:
         return None
     seen, hosts = list_seen(store.agents.list_all()), store.rollouts.list_hosts(rollout.id)
     return rollout_to_json(rollout, hosts, seen=seen, now=now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,10 @@ from agent.site_time import compute_age
 from reports import Message, marked
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
     from datetime import datetime
+
+    from agent.store.tables import Rollout, RolloutHost
 
 BY_AGENT = "agent"
 """Who stopped a rollout because answers differed."""
@@ -95,70 +97,6 @@ class RingRules:
     def from_json(cls, document: Mapping[str, Any]) -> RingRules:
         """Return rules as stored."""
         return cls(**{**document, "first": tuple(document["first"])})
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """A bundle that the PCs of a site take in rings.
-
-    Args:
-        id: Its number.
-        attempt: How often it was started or continued.
-        bundle: Name of the new bundle.
-        previous: What is in use until the last ring agrees, or None.
-        state: As in `RolloutState`.
-        step: The ring that has been reached, 1 to 3.
-        rules: Which PCs take it when.
-        by: The lead who signed last.
-        reason: Why.
-        baseline_host: PC whose answers the others have to repeat, "" before the first answer.
-        started_at: Aware UTC.
-        step_at: Since when this ring has been reached, aware UTC.
-        ended_at: When it was stopped or done, aware UTC, or None.
-        stopped_by: Who stopped it, "agent" where answers differed, "" where no one did.
-        why: Why it was stopped.
-    """
-
-    id: int
-    attempt: int
-    bundle: str
-    previous: str | None
-    state: RolloutState
-    step: int
-    rules: RingRules
-    by: str
-    reason: str
-    baseline_host: str
-    started_at: datetime
-    step_at: datetime
-    ended_at: datetime | None
-    stopped_by: str
-    why: Message
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutHost:
-    """A PC in a rollout.
-
-    Args:
-        name: Of the PC.
-        ring: 1 to 3.
-        state: As in `HostState`.
-        judged_at: When it judged the reference images, aware UTC, or None.
-        n: Number of reference crops that were compared.
-        same_codes: Number of those with the same structure code.
-        max_difference: Largest difference of a probability, or None.
-        message: What differs or is missing.
-    """
-
-    name: str
-    ring: int
-    state: HostState = HostState.WAITING
-    judged_at: datetime | None = None
-    n: int = 0
-    same_codes: int = 0
-    max_difference: float | None = None
-    message: Message = field(default_factory=lambda: Message(""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +183,7 @@ def find_wanted(current: str | None, rollout: Rollout | None, ring: int) -> Want
     """
     if (
         rollout is None
-        or rollout.state is not RolloutState.RUNNING
+        or rollout.state != RolloutState.RUNNING
         or rollout.previous != current
         or ring > rollout.step
     ):
@@ -324,7 +262,7 @@ def is_absent(seen_at: datetime | None, rules: RingRules, *, now: datetime) -> b
 
 def decide_next(
     rollout: Rollout,
-    hosts: Sequence[RolloutHost],
+    hosts: Mapping[str, RolloutHost],
     *,
     seen: Mapping[str, datetime],
     current: str | None,
@@ -337,31 +275,31 @@ def decide_next(
 
     Args:
         rollout: Running.
-        hosts: Its PCs.
+        hosts: Its PCs by name.
         seen: PC → its last heartbeat by the clock of the database; without those that stopped.
         current: The promoted bundle, or None.
         now: By the clock of the database, aware UTC.
     """
     if current != rollout.previous:
         return Next.STOP, Message(OTHER_PROMOTED, {"bundle": current or "-"})
-    for host in hosts:
+    for name, host in hosts.items():
         if host.state in BAD:
-            return Next.STOP, Message(ON_PC, {"pc": host.name, "why": host.message})
-    due = [host for host in hosts if host.ring <= rollout.step]
+            return Next.STOP, Message(ON_PC, {"pc": name, "why": host.message})
+    rules = rollout.rules
+    due = {name: host for name, host in hosts.items() if host.ring <= rollout.step}
     waits = any(
-        host.state is not HostState.AGREED
-        and not is_absent(seen.get(host.name), rollout.rules, now=now)
-        for host in due
+        host.state != HostState.AGREED and not is_absent(seen.get(name), rules, now=now)
+        for name, host in due.items()
     )
-    proved = any(host.state is HostState.AGREED for host in due)
+    proved = any(host.state == HostState.AGREED for host in due.values())
     age = compute_age(rollout.step_at, now)
-    is_early = age is not None and age < timedelta(minutes=rollout.rules.wait_minutes)
+    is_early = age is not None and age < timedelta(minutes=rules.wait_minutes)
     if waits or not proved or is_early:
         return Next.WAIT, Message("")
-    later = any(host.ring > rollout.step for host in hosts)
+    later = any(host.ring > rollout.step for host in hosts.values())
     return Next.ADVANCE if later else Next.FINISH, Message("")
 
 
-def find_next_step(rollout: Rollout, hosts: Sequence[RolloutHost]) -> int:
+def find_next_step(rollout: Rollout, hosts: Mapping[str, RolloutHost]) -> int:
     """Return the next ring that has PCs."""
-    return min(host.ring for host in hosts if host.ring > rollout.step)
+    return min(host.ring for host in hosts.values() if host.ring > rollout.step)

@@ -12,15 +12,12 @@ from agent.store.bundles.rollout_plan import (
     HostState,
     Ring,
     RingRules,
-    Rollout,
-    RolloutHost,
     RolloutState,
     assign_rings,
 )
 from agent.store.evidence import audit_log
 from agent.store.sites.sites import RETIRED
-from agent.store.tables import AgentRow, RolloutHostRow, RolloutRow
-from reports import read_message
+from agent.store.tables import AgentRow, Rollout, RolloutHost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,32 +27,30 @@ if TYPE_CHECKING:
     from agent.store.engine import AgentIdentity
 
 
-def find_host(session: Session, whose: AgentIdentity, row: RolloutRow) -> RolloutHostRow | None:
+def find_host(session: Session, whose: AgentIdentity, row: Rollout) -> RolloutHost | None:
     """Return the row of this PC in a rollout, or None before it joined."""
-    query = select(RolloutHostRow).where(
-        RolloutHostRow.site_id == whose.site_id,
-        RolloutHostRow.rollout_id == row.id,
-        RolloutHostRow.agent_id == whose.agent_id,
+    query = select(RolloutHost).where(
+        RolloutHost.site_id == whose.site_id,
+        RolloutHost.rollout_id == row.id,
+        RolloutHost.agent_id == whose.agent_id,
     )
     return session.exec(query).first()
 
 
-def find_running(
-    session: Session, whose: AgentIdentity, *, lock: bool = False
-) -> RolloutRow | None:
+def find_running(session: Session, whose: AgentIdentity, *, lock: bool = False) -> Rollout | None:
     """Return the running rollout of a site; with `lock` no one else changes it until the end."""
-    query = select(RolloutRow).where(
-        RolloutRow.site_id == whose.site_id, RolloutRow.state == RolloutState.RUNNING
+    query = select(Rollout).where(
+        Rollout.site_id == whose.site_id, Rollout.state == RolloutState.RUNNING
     )
     return session.exec(query.with_for_update() if lock else query).first()
 
 
-def find_latest(session: Session, whose: AgentIdentity, *, lock: bool = False) -> RolloutRow | None:
+def find_latest(session: Session, whose: AgentIdentity, *, lock: bool = False) -> Rollout | None:
     """Return the newest rollout of a site, or None."""
     query = (
-        select(RolloutRow)
-        .where(RolloutRow.site_id == whose.site_id)
-        .order_by(col(RolloutRow.id).desc())
+        select(Rollout)
+        .where(Rollout.site_id == whose.site_id)
+        .order_by(col(Rollout.id).desc())
         .limit(1)
     )
     return session.exec(query.with_for_update() if lock else query).first()
@@ -82,7 +77,7 @@ def begin(
     metrics: Mapping[str, Any],
     at: datetime,
     ring_at: datetime,
-) -> RolloutRow:
+) -> Rollout:
     """Start a rollout with all PCs that ever ran an agent; its first ring takes the bundle now.
 
     Args:
@@ -108,7 +103,7 @@ def begin(
             f"Ring 1 has no PC ({named} named). Name PCs that run an agent, as in agent fleet: "
             'first = ["PC-1"] in [rollout] of agent.toml.'
         )
-    row = RolloutRow(
+    row = Rollout(
         site_id=whose.site_id,
         bundle=bundle,
         previous=previous,
@@ -128,7 +123,7 @@ def begin(
             "Another rollout was started at this moment. See agent models rollout."
         ) from error
     for agent in list_agents(session, whose):
-        session.add(make_host(whose, row, agent.id or 0, rings[agent.name]))
+        session.add(make_host(whose, row, agent.id, rings[agent.name]))
     note(
         session,
         whose,
@@ -141,13 +136,11 @@ def begin(
     return row
 
 
-def make_host(
-    whose: AgentIdentity, rollout: RolloutRow, agent_id: int, ring: int
-) -> RolloutHostRow:
+def make_host(whose: AgentIdentity, rollout: Rollout, agent_id: int, ring: int) -> RolloutHost:
     """Return the row of a PC that has not answered yet."""
-    return RolloutHostRow(
+    return RolloutHost(
         site_id=whose.site_id,
-        rollout_id=rollout.id or 0,
+        rollout_id=rollout.id,
         agent_id=agent_id,
         ring=ring,
         state=HostState.WAITING,
@@ -164,45 +157,45 @@ def list_agents(session: Session, whose: AgentIdentity) -> list[AgentRow]:
     return [agent for agent in session.exec(query) if RETIRED not in agent.facts]
 
 
-def join_late(session: Session, whose: AgentIdentity, rollout: RolloutRow) -> None:
+def join_late(session: Session, whose: AgentIdentity, rollout: Rollout) -> None:
     """Add the PCs that first ran an agent after the rollout began, to its last ring."""
     for agent in _list_late(session, whose, rollout):
-        session.add(make_host(whose, rollout, agent.id or 0, Ring.ALL))
+        session.add(make_host(whose, rollout, agent.id, Ring.ALL))
     session.flush()
 
 
-def _list_late(session: Session, whose: AgentIdentity, rollout: RolloutRow) -> list[AgentRow]:
-    query = select(RolloutHostRow.agent_id).where(
-        RolloutHostRow.site_id == whose.site_id, RolloutHostRow.rollout_id == rollout.id
+def _list_late(session: Session, whose: AgentIdentity, rollout: Rollout) -> list[AgentRow]:
+    query = select(RolloutHost.agent_id).where(
+        RolloutHost.site_id == whose.site_id, RolloutHost.rollout_id == rollout.id
     )
     known = set(session.exec(query))
     return [agent for agent in list_agents(session, whose) if agent.id not in known]
 
 
 def list_all_hosts(
-    session: Session, whose: AgentIdentity, rollout: RolloutRow
-) -> list[RolloutHost]:
-    """Return the PCs of a rollout ring by ring, while it runs with those that came later."""
-    hosts = [to_host(row, name) for row, name in list_hosts(session, whose, rollout.id or 0)]
+    session: Session, whose: AgentIdentity, rollout: Rollout
+) -> dict[str, RolloutHost]:
+    """Return the PCs of a rollout by name, ring by ring, while it runs with later ones."""
+    hosts = {name: host for host, name in list_hosts(session, whose, rollout.id)}
     if rollout.state == RolloutState.RUNNING:
-        late = _list_late(session, whose, rollout)
-        hosts += [RolloutHost(agent.name, Ring.ALL) for agent in late]
-    return sorted(hosts, key=lambda host: (host.ring, host.name))
+        for agent in _list_late(session, whose, rollout):
+            hosts[agent.name] = make_host(whose, rollout, agent.id, Ring.ALL)
+    return dict(sorted(hosts.items(), key=lambda entry: (entry[1].ring, entry[0])))
 
 
 def list_hosts(
     session: Session, whose: AgentIdentity, rollout_id: int
-) -> list[tuple[RolloutHostRow, str]]:
+) -> list[tuple[RolloutHost, str]]:
     """Return the PCs of a rollout with their names, ring by ring."""
     query = (
-        select(RolloutHostRow, AgentRow.name)
-        .join(AgentRow, col(AgentRow.id) == col(RolloutHostRow.agent_id))
+        select(RolloutHost, AgentRow.name)
+        .join(AgentRow, col(AgentRow.id) == col(RolloutHost.agent_id))
         .where(
-            RolloutHostRow.site_id == whose.site_id,
+            RolloutHost.site_id == whose.site_id,
             AgentRow.site_id == whose.site_id,
-            RolloutHostRow.rollout_id == rollout_id,
+            RolloutHost.rollout_id == rollout_id,
         )
-        .order_by(col(RolloutHostRow.ring), AgentRow.name)
+        .order_by(col(RolloutHost.ring), AgentRow.name)
     )
     return list(session.exec(query).all())
 
@@ -210,7 +203,7 @@ def list_hosts(
 def note(
     session: Session,
     whose: AgentIdentity,
-    row: RolloutRow,
+    row: Rollout,
     act: str,
     *,
     by: str,
@@ -221,39 +214,4 @@ def note(
     known = {"rollout": row.id, "attempt": row.attempt, "step": row.step, **(facts or {})}
     audit_log.append(
         session, whose.site_id, at=at, actor=by, act=act, subject=row.bundle, facts=known
-    )
-
-
-def to_rollout(row: RolloutRow) -> Rollout:
-    """Return a row as a value."""
-    return Rollout(
-        id=row.id or 0,
-        attempt=row.attempt,
-        bundle=row.bundle,
-        previous=row.previous,
-        state=RolloutState(row.state),
-        step=row.step,
-        rules=RingRules.from_json(row.rings),
-        by=row.by,
-        reason=row.reason,
-        baseline_host=row.baseline_host,
-        started_at=row.started_at,
-        step_at=row.step_at,
-        ended_at=row.ended_at,
-        stopped_by=row.stopped_by,
-        why=read_message(row.why, ""),
-    )
-
-
-def to_host(row: RolloutHostRow, name: str) -> RolloutHost:
-    """Return a row as a value."""
-    return RolloutHost(
-        name=name,
-        ring=row.ring,
-        state=HostState(row.state),
-        judged_at=row.judged_at,
-        n=row.n,
-        same_codes=row.same_codes,
-        max_difference=row.max_difference,
-        message=read_message(row.message, ""),
     )

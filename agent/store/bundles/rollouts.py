@@ -22,9 +22,6 @@ from agent.store.bundles.rollout_plan import (
     HostState,
     Next,
     Ring,
-    RingRules,
-    Rollout,
-    RolloutHost,
     RolloutState,
     RolloutTicket,
     WantedBundle,
@@ -35,7 +32,7 @@ from agent.store.bundles.rollout_plan import (
     have_numbers,
 )
 from agent.store.engine import Repository, reading, writing
-from agent.store.tables import AgentRow, PromotionRow, RolloutHostRow, RolloutRow
+from agent.store.tables import AgentRow, PromotionRow, Rollout, RolloutHost
 from reports import Message
 
 if TYPE_CHECKING:
@@ -53,14 +50,13 @@ class Rollouts(Repository):
     def find_latest(self) -> Rollout | None:
         """Return the newest rollout of the site, or None before the first."""
         with reading(self._engine) as session:
-            row = rollout_rows.find_latest(session, self._whose)
-            return rollout_rows.to_rollout(row) if row else None
+            return rollout_rows.find_latest(session, self._whose)
 
-    def list_hosts(self, rollout_id: int) -> list[RolloutHost]:
-        """Return the PCs of a rollout, ring by ring."""
+    def list_hosts(self, rollout_id: int) -> dict[str, RolloutHost]:
+        """Return the PCs of a rollout by name, ring by ring."""
         with reading(self._engine) as session:
-            row = session.get(RolloutRow, rollout_id)
-            return rollout_rows.list_all_hosts(session, self._whose, row) if row else []
+            row = session.get(Rollout, rollout_id)
+            return rollout_rows.list_all_hosts(session, self._whose, row) if row else {}
 
     def list_wanted(self) -> dict[str, str]:
         """Return PC → the bundle that it is to run while a rollout is running; else nothing."""
@@ -68,10 +64,10 @@ class Rollouts(Repository):
             row = rollout_rows.find_running(session, self._whose)
             if row is None:
                 return {}
-            current, rollout = find_current_bundle(session), rollout_rows.to_rollout(row)
+            current = find_current_bundle(session)
             return {
-                host.name: find_wanted(current, rollout, host.ring).name or ""
-                for host in rollout_rows.list_all_hosts(session, self._whose, row)
+                name: find_wanted(current, row, host.ring).name or ""
+                for name, host in rollout_rows.list_all_hosts(session, self._whose, row).items()
             }
 
     # --- of this PC -------------------------------------------------------------------------------
@@ -84,9 +80,7 @@ class Rollouts(Repository):
             if row is None:
                 return WantedBundle(current)
             host = rollout_rows.find_host(session, self._whose, row)
-            return find_wanted(
-                current, rollout_rows.to_rollout(row), host.ring if host else Ring.ALL
-            )
+            return find_wanted(current, row, host.ring if host else Ring.ALL)
 
     def is_withdrawn(self, bundle: str) -> bool:
         """Return whether this PC may not judge with a bundle.
@@ -95,10 +89,10 @@ class Rollouts(Repository):
         that is running. A promotion before the rollout does not count: the bundle was taken back.
         """
         with reading(self._engine) as session:
-            query = select(RolloutRow).where(
-                RolloutRow.site_id == self._whose.site_id, RolloutRow.bundle == bundle
+            query = select(Rollout).where(
+                Rollout.site_id == self._whose.site_id, Rollout.bundle == bundle
             )
-            last = session.exec(query.order_by(col(RolloutRow.id).desc()).limit(1)).first()
+            last = session.exec(query.order_by(col(Rollout.id).desc()).limit(1)).first()
             if last is None or last.state == RolloutState.DONE:
                 return False
             current = find_current_bundle(session)
@@ -115,7 +109,7 @@ class Rollouts(Repository):
             )
             if row is None or host is None or host.state != HostState.AGREED:
                 return True
-            return find_wanted(current, rollout_rows.to_rollout(row), host.ring).name != bundle
+            return find_wanted(current, row, host.ring).name != bundle
 
     def record_answers(
         self,
@@ -148,14 +142,14 @@ class Rollouts(Repository):
             agreement = compare_answers(
                 row.baseline or answers,
                 answers,
-                tolerance=RingRules.from_json(row.rings).tolerance,
+                tolerance=row.rules.tolerance,
                 pc=name,
                 before_pc=row.baseline_host or name,
             )
             message = fault or agreement.message
             host.state = HostState.DIFFERS if message else HostState.AGREED
             host.judged_at, host.n, host.same_codes = at, agreement.n, agreement.same_codes
-            host.max_difference, host.message = agreement.max_difference, message.to_json()
+            host.max_difference, host.message = agreement.max_difference, message
             session.add(host)
             if message:
                 why = Message(ON_PC, {"pc": name, "why": message})
@@ -180,7 +174,7 @@ class Rollouts(Repository):
                 return
             row, host = found
             host.state = HostState.MISSING if is_missing else HostState.REFUSED
-            host.judged_at, host.message = at, message.to_json()
+            host.judged_at, host.message = at, message
             session.add(host)
             if not is_missing:
                 name = session.get_one(AgentRow, self._whose.agent_id).name
@@ -217,12 +211,12 @@ class Rollouts(Repository):
                 self._finish(session, row, at)
             else:
                 hosts = rollout_rows.list_all_hosts(session, self._whose, row)
-                row.step = find_next_step(rollout_rows.to_rollout(row), hosts)
+                row.step = find_next_step(row, hosts)
                 row.step_at = at
                 self._note(session, row, "rollout.advanced", by=BY_AGENT, at=at)
             session.add(row)
             session.flush()
-            return rollout_rows.to_rollout(row)
+            return row
 
     def stop(self, *, by: str, at: datetime) -> bool:
         """Stop the running rollout: every PC goes back to the promoted bundle.
@@ -283,15 +277,16 @@ class Rollouts(Repository):
                     f"{row.bundle}."
                 )
             row.state, row.attempt, row.step = RolloutState.RUNNING, row.attempt + 1, 1
-            row.by, row.reason, row.stopped_by, row.why = signature.by, signature.reason, "", {}
+            row.by, row.reason = signature.by, signature.reason
+            row.stopped_by, row.why = "", Message("")
             row.baseline, row.baseline_host = {}, ""
             row.step_at, row.ended_at = ring_at or signature.at, None
             decision = row.metrics.get(DECISION, {})
             signed = [*decision.get("signatures", []), signature.as_json()]
             row.metrics = {**row.metrics, DECISION: {**decision, "signatures": signed}}
             session.add(row)
-            for host, _name in rollout_rows.list_hosts(session, self._whose, row.id or 0):
-                host.state, host.judged_at, host.message = HostState.WAITING, None, {}
+            for host, _name in rollout_rows.list_hosts(session, self._whose, row.id):
+                host.state, host.judged_at, host.message = HostState.WAITING, None, Message("")
                 host.n, host.same_codes, host.max_difference = 0, 0, None
                 session.add(host)
             facts = {"reason": signature.reason}
@@ -299,20 +294,20 @@ class Rollouts(Repository):
                 session, row, "rollout.continued", by=signature.by, at=signature.at, facts=facts
             )
             session.flush()
-            return rollout_rows.to_rollout(row)
+            return row
 
     def _decide(
-        self, session: Session, row: RolloutRow, seen: Mapping[str, datetime], at: datetime
+        self, session: Session, row: Rollout, seen: Mapping[str, datetime], at: datetime
     ) -> tuple[Next, Message]:
         return decide_next(
-            rollout_rows.to_rollout(row),
+            row,
             rollout_rows.list_all_hosts(session, self._whose, row),
             seen=seen,
             current=find_current_bundle(session),
             now=at,
         )
 
-    def _finish(self, session: Session, row: RolloutRow, at: datetime) -> None:
+    def _finish(self, session: Session, row: Rollout, at: datetime) -> None:
         row.state, row.ended_at = RolloutState.DONE, at
         session.add(row)
         session.flush()
@@ -327,18 +322,14 @@ class Rollouts(Repository):
             metrics={**row.metrics, ROLLOUT: row.id},
         )
 
-    def _stop(
-        self, session: Session, row: RolloutRow, *, by: str, why: Message, at: datetime
-    ) -> None:
+    def _stop(self, session: Session, row: Rollout, *, by: str, why: Message, at: datetime) -> None:
         row.state, row.ended_at = RolloutState.STOPPED, at
-        row.stopped_by, row.why = by, why.to_json() if why else {}
+        row.stopped_by, row.why = by, why
         session.add(row)
         facts = {"why": why.in_english()} if why else {}
         self._note(session, row, "rollout.stopped", by=by, at=at, facts=facts)
 
-    def _open(
-        self, session: Session, ticket: RolloutTicket
-    ) -> tuple[RolloutRow, RolloutHostRow] | None:
+    def _open(self, session: Session, ticket: RolloutTicket) -> tuple[Rollout, RolloutHost] | None:
         """Return the rollout and this PC's row, where the ticket is valid, both locked."""
         row = rollout_rows.find_running(session, self._whose, lock=True)
         if row is None or (row.id, row.attempt) != (ticket.rollout_id, ticket.attempt):
@@ -346,7 +337,7 @@ class Rollouts(Repository):
         host = rollout_rows.find_host(session, self._whose, row)
         ring = host.ring if host else Ring.ALL
         current = find_current_bundle(session)
-        wanted = find_wanted(current, rollout_rows.to_rollout(row), ring)
+        wanted = find_wanted(current, row, ring)
         if wanted.ticket is None:
             return None
         return row, host or rollout_rows.make_host(self._whose, row, self._whose.agent_id, ring)
@@ -354,7 +345,7 @@ class Rollouts(Repository):
     def _note(
         self,
         session: Session,
-        row: RolloutRow,
+        row: Rollout,
         act: str,
         *,
         by: str,

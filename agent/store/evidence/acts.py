@@ -132,7 +132,7 @@ class RowReader:
         shared: Any = next(of_group, None)
         if shared is not None:  # also the rows of other sites that this one reads
             for row in self._session.exec(select_rows(shared)):
-                yield row.id or 0, {name: getattr(row, name) for name in columns}
+                yield row.id, {name: getattr(row, name) for name in columns}
             return
         made = load_metadata().tables[table]
         key = next(iter(made.columns)).name

@@ -245,7 +245,7 @@ def entries(
         query = query.where(col(TrailRow.subject).in_(subjects))
     for row, site in session.exec(query.execution_options(yield_per=500)):
         yield TrailEntry(
-            row.id or 0,
+            row.id,
             row.at,
             site,
             row.actor,
@@ -262,7 +262,7 @@ def head(session: Session) -> TrailHead:
     if row is None:
         return TrailHead(0, 0, BEGINNING)
     count = session.exec(select(func.count(col(TrailRow.id)))).one()
-    return TrailHead(row.id or 0, count, row.sha256, row.at, row.actor, row.act, row.subject)
+    return TrailHead(row.id, count, row.sha256, row.at, row.actor, row.act, row.subject)
 
 
 def first_sha256(session: Session) -> str:

@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 
 from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import audit_log
-from agent.store.tables import AgentRow, RecordRow
+from agent.store.tables import AgentRow, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,33 +22,12 @@ SPECIFICATIONS = "specifications"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """A quality record.
-
-    Args:
-        id: Its number.
-        kind: As in `RecordRow`.
-        subject: As in `RecordRow`.
-        by: Author.
-        at: Aware UTC.
-        facts: The rest, as JSON has it.
-    """
-
-    id: int
-    kind: str
-    subject: str
-    by: str
-    at: datetime
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class NewRecord:
     """A record that is to be appended together with others.
 
     Args:
-        kind: As in `RecordRow`.
-        subject: As in `RecordRow`.
+        kind: As in `Record`.
+        subject: As in `Record`.
         facts: The rest, as JSON has it.
         logged: Facts for the audit log where they differ, such as a hash of what is long; None: the
             facts.
@@ -72,7 +51,7 @@ def append(
     logged: Mapping[str, Any] | None = None,
 ) -> int:
     """Append a record within a transaction; return its number. `logged`: see `NewRecord`."""
-    row = RecordRow(site_id=site_id, kind=kind, subject=subject, by=by, at=at, facts=dict(facts))
+    row = Record(site_id=site_id, kind=kind, subject=subject, by=by, at=at, facts=dict(facts))
     session.add(row)
     session.flush()
     audit_log.append(
@@ -88,28 +67,21 @@ def append(
             **({} if logged is None else {audit_log.FACTS_SHA256: audit_log.sha256_of(row.facts)}),
         },
     )
-    return row.id or 0
+    return row.id
 
 
 def every(session: Session, site_id: int, kind: str, subject: str | None = None) -> list[Record]:
     """Return the records of a kind within a transaction, oldest first."""
-    query = select(RecordRow).where(RecordRow.site_id == site_id, RecordRow.kind == kind)
+    query = select(Record).where(Record.site_id == site_id, Record.kind == kind)
     if subject is not None:
-        query = query.where(RecordRow.subject == subject)
-    return [_record(row) for row in session.exec(query.order_by(col(RecordRow.id)))]
-
-
-def _record(row: RecordRow) -> Record:
-    return Record(row.id or 0, row.kind, row.subject, row.by, row.at, row.facts)
+        query = query.where(Record.subject == subject)
+    return list(session.exec(query.order_by(col(Record.id))))
 
 
 def find_newest_id(session: Session, site_id: int) -> int:
     """Return the number of a site's newest record, 0 where there is none."""
     wanted = (
-        select(RecordRow.id)
-        .where(RecordRow.site_id == site_id)
-        .order_by(col(RecordRow.id).desc())
-        .limit(1)
+        select(Record.id).where(Record.site_id == site_id).order_by(col(Record.id).desc()).limit(1)
     )
     return session.exec(wanted).first() or 0
 
@@ -141,17 +113,15 @@ def append_state(
         append(session, whose.site_id, kind, pc, by=by, at=at, facts=facts)
 
 
-def _find_newest(
-    session: Session, whose: AgentIdentity, kind: str, subject: str
-) -> RecordRow | None:
+def _find_newest(session: Session, whose: AgentIdentity, kind: str, subject: str) -> Record | None:
     query = (
-        select(RecordRow)
+        select(Record)
         .where(
-            RecordRow.site_id == whose.site_id,
-            RecordRow.kind == kind,
-            RecordRow.subject == subject,
+            Record.site_id == whose.site_id,
+            Record.kind == kind,
+            Record.subject == subject,
         )
-        .order_by(col(RecordRow.id).desc())
+        .order_by(col(Record.id).desc())
         .limit(1)
     )
     return session.exec(query).first()
@@ -181,8 +151,8 @@ class Records(Repository):
         """Append a record unless its author has appended the same since a record of another kind.
 
         Args:
-            kind: As in `RecordRow`.
-            subject: As in `RecordRow`.
+            kind: As in `Record`.
+            subject: As in `Record`.
             by: Author.
             at: Now, aware UTC.
             facts: The rest, as JSON has it.
@@ -230,10 +200,10 @@ class Records(Repository):
             Their numbers, [] where another agent appended such a record before.
         """
         first = new[0]
-        newest = select(func.max(RecordRow.id)).where(
-            RecordRow.site_id == self._whose.site_id,
-            RecordRow.kind == first.kind,
-            RecordRow.subject == first.subject,
+        newest = select(func.max(Record.id)).where(
+            Record.site_id == self._whose.site_id,
+            Record.kind == first.kind,
+            Record.subject == first.subject,
         )
         with writing(self._engine) as session:
             audit_log.lock(session)
@@ -257,14 +227,14 @@ class Records(Repository):
         """Return subject → its newest record of a kind."""
         site_id = self._whose.site_id
         last = (
-            select(func.max(RecordRow.id))
-            .where(RecordRow.site_id == site_id, RecordRow.kind == kind)
-            .group_by(RecordRow.subject)
+            select(func.max(Record.id))
+            .where(Record.site_id == site_id, Record.kind == kind)
+            .group_by(Record.subject)
         )
-        query = select(RecordRow).where(col(RecordRow.id).in_(last))
+        query = select(Record).where(col(Record.id).in_(last))
         with reading(self._engine) as session:
             rows = session.exec(query).all()
-        return {row.subject: _record(row) for row in rows}
+        return {row.subject: row for row in rows}
 
     def all(self, kind: str, subject: str | None = None) -> list[Record]:
         """Return the records of a kind, oldest first."""
@@ -274,16 +244,16 @@ class Records(Repository):
     def list_after(self, kind: str, number: int) -> list[Record]:
         """Return the records of a kind with a larger number, oldest first."""
         wanted = (
-            select(RecordRow)
+            select(Record)
             .where(
-                RecordRow.site_id == self._whose.site_id,
-                RecordRow.kind == kind,
-                col(RecordRow.id) > number,
+                Record.site_id == self._whose.site_id,
+                Record.kind == kind,
+                col(Record.id) > number,
             )
-            .order_by(col(RecordRow.id))
+            .order_by(col(Record.id))
         )
         with reading(self._engine) as session:
-            return [_record(row) for row in session.exec(wanted)]
+            return list(session.exec(wanted))
 
     def latest(self, kind: str, subject: str) -> Record | None:
         """Return the newest record of a kind on a subject, or None."""

@@ -120,7 +120,7 @@ class FilingChecks:
         return {row.result_id: seals.digest(row)[0] for row in rows}
 
     def _note(self, result: ResultRow) -> None:
-        number = result.id or 0
+        number = result.id
         if result.role == LIVE:
             self._live[result.micrograph_id].append(number)
         if result.current:
@@ -155,7 +155,7 @@ class FilingChecks:
             yield from compare(what, stated, {"reasons": result.reasons})
         if filed["handling"] == REVIEW:
             yield from compare(what, {"handling": (REVIEW, by)}, {"handling": result.handling})
-        needles = {"sha256 of needle_field": self._needles.get(result.id or 0)}
+        needles = {"sha256 of needle_field": self._needles.get(result.id)}
         yield from compare(what, dict.fromkeys(needles, (filed.get("needles"), by)), needles)
 
     def _compare_field(
@@ -195,7 +195,7 @@ class FilingChecks:
         blank: Stated = dict.fromkeys(FILLED, ("", "no field was filed with one"))
         names = self._rows.get_names("specimen")
         for row in self._session.exec(select(SpecimenRow).order_by(col(SpecimenRow.id))):
-            order, specimen = names[row.id or 0]
+            order, specimen = names[row.id]
             filed = self._specimens.get((order, specimen))
             stated = blank | filed if filed else {}
             now = seals.read_values(row, stated)

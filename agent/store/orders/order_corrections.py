@@ -163,7 +163,7 @@ class OrderCorrections(OrderRepository):
         for name in ("order", "specimen", "preparation", "field"):
             setattr(row, name, keys.get(name) or ("" if name == "preparation" else before[name]))
         row.unassigned = ""
-        decisions = labels.histories(session, [row.id or 0]).get(row.id or 0, ())
+        decisions = labels.histories(session, [row.id]).get(row.id, ())
         decided = any(not label.undone for label in decisions)
         bundle = "" if decided else _bundle(session, row)
         try:
@@ -177,7 +177,7 @@ class OrderCorrections(OrderRepository):
                 text.format(id=row.public_id, other=other, bundle=bundle or "–")
             ) from other
         if lead:
-            order_naming.settle(session, [row.id or 0], by=by, reason=reason, at=at)
+            order_naming.settle(session, [row.id], by=by, reason=reason, at=at)
         facts |= {seals.AFTER: seals.describe_place(session, row)}
         self._remember(session, actor=by, at=at, act=ASSIGNED, subject=row.public_id, facts=facts)
 
@@ -345,7 +345,7 @@ class OrderCorrections(OrderRepository):
             if row is None:
                 text = _("Order {number} has no specimen {specimen} yet.")
                 raise WrongUse(text.format(number=number, specimen=specimen))
-            known = specimens.preparations(session, row.id or 0)
+            known = specimens.preparations(session, row.id)
             name = str(
                 max([specimens.number_of(prepared.name) for prepared in known], default=0) + 1
             )

@@ -87,8 +87,8 @@ def add(
             continue
         row = OrderClaimRow(
             site_id=whose.site_id,
-            micrograph_id=micrograph.id or 0,
-            order_id=order.id or 0,
+            micrograph_id=micrograph.id,
+            order_id=order.id,
             specimen=claim.specimen,
             origin=claim.origin,
             file=claim.file,

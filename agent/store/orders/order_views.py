@@ -137,7 +137,7 @@ def build_order(session: Session, row: OrderRow) -> OrderView:
         select(SpecimenRow).where(SpecimenRow.order_id == row.id).order_by(col(SpecimenRow.name))
     )
     rows = session.exec(query).all()
-    fields = _fields(session, [specimen.id or 0 for specimen in rows])
+    fields = _fields(session, [specimen.id for specimen in rows])
     return OrderView(
         number=row.number,
         customer=row.customer,
@@ -155,7 +155,7 @@ def build_order(session: Session, row: OrderRow) -> OrderView:
                 bundle=specimen.bundle,
                 preparations=tuple(
                     _preparation(prepared, fields)
-                    for prepared in specimens.preparations(session, specimen.id or 0)
+                    for prepared in specimens.preparations(session, specimen.id)
                 ),
             )
             for specimen in rows
@@ -165,7 +165,7 @@ def build_order(session: Session, row: OrderRow) -> OrderView:
 
 
 def _preparation(row: PreparationRow, fields: Mapping[int, list[FieldView]]) -> PreparationView:
-    return PreparationView(row.name, row.etchant, row.facts, tuple(fields.get(row.id or 0, ())))
+    return PreparationView(row.name, row.etchant, row.facts, tuple(fields.get(row.id, ())))
 
 
 def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[FieldView]]:

@@ -321,7 +321,7 @@ class Orders(OrderRepository):
                 query = query.where(col(PathRow.seen_at).between(*between))
             found += session.exec(query).all()
         names: dict[int, list[tuple[str, str, datetime]]] = {}
-        for path, source in sorted(found, key=lambda row: row[0].id or 0):
+        for path, source in sorted(found, key=lambda row: row[0].id):
             for number in owners[path.content_id]:
                 names.setdefault(number, []).append((source, path.relative, path.seen_at))
         return names
@@ -488,7 +488,7 @@ class Orders(OrderRepository):
         with reading(self._engine) as session:
             row = labels.micrograph_of(session, public_id)
             named = {(row.order, row.specimen)}
-            for order_id, claimed in order_naming.claimed_orders(session, row.id or 0):
+            for order_id, claimed in order_naming.claimed_orders(session, row.id):
                 order = session.get(OrderRow, order_id)
                 named.add((order.number if order else "", claimed))
         return sorted(

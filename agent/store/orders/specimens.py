@@ -157,7 +157,7 @@ def find_specimen_name(
 def preparations(session: Session, specimen_id: int) -> list[PreparationRow]:
     """Return a specimen's preparations, the latest last: by number, then by time."""
     query = select(PreparationRow).where(PreparationRow.specimen_id == specimen_id)
-    return sorted(session.exec(query), key=lambda row: (number_of(row.name), row.id or 0))
+    return sorted(session.exec(query), key=lambda row: (number_of(row.name), row.id))
 
 
 def number_of(name: str) -> int:
@@ -185,7 +185,7 @@ def preparation_row(
         at: Now.
         shot_at: When the field was there at the latest: one that began later does not show it.
     """
-    known = preparations(session, specimen.id or 0)
+    known = preparations(session, specimen.id)
     begun = [
         row.name
         for row in known

@@ -186,7 +186,7 @@ class UnreadNames(Repository):
         with reading(self._engine) as session:
             return [
                 WaitingFile(
-                    content.id or 0,
+                    content.id,
                     source.name,
                     Path(source.folder),
                     relative,
@@ -200,7 +200,7 @@ class UnreadNames(Repository):
         with writing(self._engine) as session:
             wanted = select(ContentRow).where(col(ContentRow.id).in_(named.keys()))
             for content in session.exec(wanted.with_for_update()):
-                content.noted = {**content.noted, **named[content.id or 0]}
+                content.noted = {**content.noted, **named[content.id]}
                 session.add(content)
 
 

@@ -8,7 +8,7 @@ only its own site changes it; of two with the same name a site's own account is 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlmodel import Session, col, select, update
@@ -20,52 +20,10 @@ from agent.store.evidence.acts import append_act
 from agent.store.numbers import account_key
 from agent.store.people.auth import AttemptCounter
 from agent.store.people.label_decisions import is_own_name
-from agent.store.tables import AccountRow, LoginRow, SavedViewRow, SiteRow
+from agent.store.tables import Account, Login, SavedViewRow, SiteRow
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An account of a person or a program.
-
-    Args:
-        name: Unique at the site.
-        kind: "person" or "program".
-        role: What the account may do.
-        hashed: Hash of the password or token.
-        created_at: Time of creation, aware UTC.
-        disabled_at: Time when it was disabled, aware UTC; None: it is enabled.
-        failures: Wrong passwords since the last right one.
-        locked_until: No password is checked before this time; None: not locked.
-        site: The site that it belongs to, "" for this one.
-    """
-
-    name: str
-    kind: str
-    role: str
-    hashed: str
-    created_at: datetime
-    disabled_at: datetime | None
-    failures: int
-    locked_until: datetime | None
-    site: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """A log-in session of a browser.
-
-    Args:
-        account: The account that is logged in.
-        began_at: Time of the log-in, aware UTC.
-        seen_at: Time of the last request, aware UTC.
-    """
-
-    account: Account
-    began_at: datetime
-    seen_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +68,7 @@ class Accounts(Repository):
         with writing(self._engine) as session:
             if only_first:
                 audit_log.lock(session)  # on PostgreSQL two of them could look at once
-                if session.exec(select(AccountRow.id)).first() is not None:
+                if session.exec(select(Account.id)).first() is not None:
                     raise WrongUse("There are accounts already: log in first.")
             if self._find(session, name) is not None:
                 raise WrongUse(f"there is an account {name!r} already; take another name.")
@@ -118,7 +76,7 @@ class Accounts(Repository):
                 raise WrongUse(
                     f"there is an account {like!r}, which reads like {name!r}; take another name."
                 )
-            row = AccountRow(name=name, kind=kind, role=role, hashed=hashed, created_at=at)
+            row = Account(name=name, kind=kind, role=role, hashed=hashed, created_at=at)
             append_act(session, "account.added", row, actor=by)
 
     def set_role(self, name: str, role: str, *, by: str, at: datetime) -> None:
@@ -150,33 +108,27 @@ class Accounts(Repository):
     def every(self) -> list[Account]:
         """List all accounts by name, with those that other sites share."""
         with reading(self._engine) as session:
-            rows: dict[str, AccountRow] = {}
-            for row in session.exec(select(AccountRow).order_by(AccountRow.name)):
+            rows: dict[str, Account] = {}
+            for row in session.exec(select(Account).order_by(Account.name)):
                 if row.site_id == self._whose.site_id or row.name not in rows:
                     rows[row.name] = row
-            names = dict(session.exec(select(SiteRow.id, SiteRow.name)).all())
-            names[self._whose.site_id] = ""
-            return [replace(_account(row), site=names[row.site_id]) for row in rows.values()]
+            return list(rows.values())
 
     def find(self, name: str) -> Account | None:
         """Find an account by its name."""
         with reading(self._engine) as session:
-            row = self._find(session, name)
-            return _account(row) if row else None
+            return self._find(session, name)
 
     def program(self, hashed: str) -> Account | None:
         """Find the program whose token has this hash."""
         with reading(self._engine) as session:
-            query = select(AccountRow).where(
-                AccountRow.kind == "program", AccountRow.hashed == hashed
-            )
-            row = session.exec(query).first()
-            return _account(row) if row else None
+            query = select(Account).where(Account.kind == "program", Account.hashed == hashed)
+            return session.exec(query).first()
 
     def are_there(self) -> bool:
         """Return whether there is any account, enabled or not; then a log-in is required."""
         with reading(self._engine) as session:
-            return session.exec(select(AccountRow.id).limit(1)).first() is not None
+            return session.exec(select(Account.id).limit(1)).first() is not None
 
     # --- log-in sessions ---
 
@@ -196,13 +148,13 @@ class Accounts(Repository):
             if row is None:
                 return Try(None)
             if browser and _was_logged_in(session, row, browser):
-                return Try(_account(row), is_known_browser=True)
+                return Try(row, is_known_browser=True)
             tally = AttemptCounter(row.failures, row.locked_until)
             if tally.is_locked(at):
-                return Try(_account(row), locked_until=row.locked_until)
+                return Try(row, locked_until=row.locked_until)
             tally = tally.counted(at)
             row.failures, row.locked_until = tally.failures, tally.until
-            return Try(_account(row))
+            return Try(row)
 
     def failed(self, name: str, *, at: datetime) -> None:
         """Record that a password was wrong; `begin_try` has counted it."""
@@ -227,49 +179,49 @@ class Accounts(Repository):
             login = fingerprint(cookie)
             # PostgreSQL refuses a log-in whose act is not the newest of the site.
             self._remember(session, "login.began", "web", by=name, at=at, login=login)
-            session.add(LoginRow(sha256=cookie, account_id=row.id or 0, began_at=at, seen_at=at))
+            session.add(Login(sha256=cookie, account_id=row.id, began_at=at, seen_at=at))
 
     def end(self, cookie: str, *, at: datetime) -> None:
         """End a login; ending one that is over is no fault."""
         with writing(self._engine) as session:
-            query = select(LoginRow, AccountRow.name).join(AccountRow)
-            row = session.exec(query.where(LoginRow.sha256 == cookie)).first()
+            query = select(Login, Account.name).join(Account)
+            row = session.exec(query.where(Login.sha256 == cookie)).first()
             if row is None or row[0].ended_at is not None:
                 return
             row[0].ended_at = at
             self._remember(session, "login.ended", "web", by=row[1], at=at)
 
-    def logged_in(self, cookie: str) -> Login | None:
-        """Return the log-in session of the cookie with this hash, or None."""
+    def logged_in(self, cookie: str) -> tuple[Login, Account] | None:
+        """Return the log-in session of the cookie with this hash, with its account, or None."""
         with reading(self._engine) as session:
-            query = select(LoginRow, AccountRow).join(AccountRow)
-            row = session.exec(query.where(LoginRow.sha256 == cookie)).first()
+            query = select(Login, Account).join(Account)
+            row = session.exec(query.where(Login.sha256 == cookie)).first()
             if row is None or row[0].ended_at is not None or _is_over(*row):
                 return None
-            return Login(_account(row[1]), row[0].began_at, row[0].seen_at)
+            return row
 
     def seen(self, cookie: str, *, at: datetime) -> None:
         """Record that a browser showed itself."""
         with writing(self._engine) as session:
-            session.exec(update(LoginRow).where(col(LoginRow.sha256) == cookie).values(seen_at=at))
+            session.exec(update(Login).where(col(Login.sha256) == cookie).values(seen_at=at))
 
     # --- helpers ---
 
-    def _find(self, session: Session, name: str, *, alone: bool = False) -> AccountRow | None:
+    def _find(self, session: Session, name: str, *, alone: bool = False) -> Account | None:
         query = (
-            select(AccountRow)
-            .where(AccountRow.name == name)
-            .order_by(col(AccountRow.site_id) != self._whose.site_id, col(AccountRow.id))
+            select(Account)
+            .where(Account.name == name)
+            .order_by(col(Account.site_id) != self._whose.site_id, col(Account.id))
         )
         return session.exec(query.with_for_update() if alone else query).first()
 
-    def _get_existing(self, session: Session, name: str) -> AccountRow:
+    def _get_existing(self, session: Session, name: str) -> Account:
         row = self._find(session, name)
         if row is None:
             raise WrongUse(f"there is no account {name!r}; agent users list shows all.")
         return row
 
-    def _own(self, session: Session, name: str) -> AccountRow:
+    def _own(self, session: Session, name: str) -> Account:
         row = self._get_existing(session, name)
         if row.site_id != self._whose.site_id:
             home = session.get_one(SiteRow, row.site_id).name
@@ -292,41 +244,26 @@ def fingerprint(hashed: str) -> str:
     return hashlib.sha256(hashed.encode()).hexdigest()
 
 
-def _is_over(login: LoginRow, account: AccountRow) -> bool:
+def _is_over(login: Login, account: Account) -> bool:
     """Return whether the account was changed since: its site ends no log-in of another one."""
     return account.logins_since is not None and login.began_at < account.logins_since
 
 
 def _find_look_alike(session: Session, name: str) -> str | None:
     key = account_key(name)
-    names = session.exec(select(AccountRow.name))
+    names = session.exec(select(Account.name))
     return next((other for other in names if account_key(other) == key), None)
 
 
-def _was_logged_in(session: Session, row: AccountRow, cookie: str) -> bool:
-    query = select(LoginRow.id).where(LoginRow.sha256 == cookie, LoginRow.account_id == row.id)
+def _was_logged_in(session: Session, row: Account, cookie: str) -> bool:
+    query = select(Login.id).where(Login.sha256 == cookie, Login.account_id == row.id)
     return session.exec(query).first() is not None
 
 
-def _log_out(session: Session, row: AccountRow, *, at: datetime) -> None:
+def _log_out(session: Session, row: Account, *, at: datetime) -> None:
     row.logins_since = at
-    logins = update(LoginRow).where(
-        col(LoginRow.account_id) == row.id, col(LoginRow.ended_at).is_(None)
-    )
+    logins = update(Login).where(col(Login.account_id) == row.id, col(Login.ended_at).is_(None))
     session.exec(logins.values(ended_at=at))
-
-
-def _account(row: AccountRow) -> Account:
-    return Account(
-        name=row.name,
-        kind=row.kind,
-        role=row.role,
-        hashed=row.hashed,
-        created_at=row.created_at,
-        disabled_at=row.disabled_at,
-        failures=row.failures,
-        locked_until=row.locked_until,
-    )
 
 
 MOST_VIEWS = 50

@@ -198,7 +198,7 @@ def build_campaign(session: Session, row: CampaignRow) -> Campaign:
         .where(CampaignImageRow.campaign_id == row.id, RatingRow.revision == 1)
     ).one()
     return Campaign(
-        id=row.id or 0,
+        id=row.id,
         name=row.name,
         by=row.by,
         seed=row.seed,
@@ -209,12 +209,12 @@ def build_campaign(session: Session, row: CampaignRow) -> Campaign:
         opened_at=row.opened_at,
         closed_at=row.closed_at,
         images=tuple(
-            CampaignImage(image.id or 0, image.number, public_id, image.reference, image.stratum)
+            CampaignImage(image.id, image.number, public_id, image.reference, image.stratum)
             for image, public_id in images
         ),
         raters=tuple(
             CampaignRater(
-                rater.id or 0,
+                rater.id,
                 rater.pseudonym,
                 rater.name,
                 rater.team,
@@ -299,9 +299,9 @@ class Campaigns(Repository):
                 micrograph = labels.micrograph_of(session, image.micrograph)
                 session.add(
                     CampaignImageRow(
-                        campaign_id=row.id or 0,
+                        campaign_id=row.id,
                         number=number,
-                        micrograph_id=micrograph.id or 0,
+                        micrograph_id=micrograph.id,
                         reference=image.reference,
                         stratum=image.stratum,
                     )
@@ -363,7 +363,7 @@ class Campaigns(Repository):
             if row.opened_at is None or row.closed_at is not None:
                 raise WrongUse(f"campaign {name!r} is not open.")
             row.closed_at = at
-            every = list_ratings(session, row.id or 0)
+            every = list_ratings(session, row.id)
             facts = {"ratings": len(every), "sha256": _hash(every)}
             self._remember(session, "campaign.closed", name, by=by, at=at, **facts)
 
@@ -484,7 +484,7 @@ class Campaigns(Repository):
     def ratings(self, name: str) -> list[Rating]:
         """Return the ratings of a campaign, oldest first; of one pair the last one counts."""
         with reading(self._engine) as session:
-            return list_ratings(session, _get_existing(session, self._whose, name).id or 0)
+            return list_ratings(session, _get_existing(session, self._whose, name).id)
 
     def _remember(
         self, session: Session, act: str, subject: str, *, by: str, at: datetime, **facts: object
@@ -508,7 +508,7 @@ def _get_existing(session: Session, whose: AgentIdentity, name: str) -> Campaign
 def _seat(session: Session, campaign: CampaignRow, rater: NewRater, *, at: datetime) -> None:
     session.add(
         CampaignRaterRow(
-            campaign_id=campaign.id or 0,
+            campaign_id=campaign.id,
             pseudonym=rater.pseudonym,
             name=rater.name,
             team=rater.team,

@@ -239,7 +239,7 @@ def _build_labelled(
         vote for vote in label_decisions.votes_of(list_standing(rows)) if vote.kind == label.kind
     ]
     agree = sum(vote.code == label.code for vote in newest)
-    doubts = [row.id or 0 for row in rows if row.kind == DOUBT]
+    doubts = [row.id for row in rows if row.kind == DOUBT]
     return LabelledMicrograph(
         id=micrograph.public_id,
         sha256=micrograph.sha256,
@@ -255,7 +255,7 @@ def _build_labelled(
         seen_code=seen_code,
         is_confirmed=agree >= label_decisions.TWO,
         is_doubted=rows[-1].kind == DOUBT,
-        was_checked=any(number < (label.id or 0) for number in doubts),
+        was_checked=any(number < (label.id) for number in doubts),
         is_control=Reason.CONTROL_SAMPLE in answer.reasons and answer.code is not None,
         area_mm2=micrograph.area_mm2,
         file=micrograph.relative,

@@ -81,7 +81,7 @@ def _decide(
         return number
     result = _current_result(session, micrograph)
     two = _asks_two(micrograph, result)
-    standing = list_standing(_load_rows(session, [micrograph.id or 0]))
+    standing = list_standing(_load_rows(session, [micrograph.id]))
     before = label_decisions.holding(standing, two=two)
     if label_decisions.is_imported(decision) and (
         sentence := _refuse_imported(micrograph, standing, decision)
@@ -98,7 +98,7 @@ def _decide(
         )
         raise WrongUse(text.format(id=public_id, who=before.by))
     row = LabelRow(
-        micrograph_id=micrograph.id or 0,
+        micrograph_id=micrograph.id,
         result_id=decision.result_seen or (result.id if result else None),
         kind=decision.kind,
         code=decision.code,
@@ -123,19 +123,19 @@ def _decide(
         session.add(result)
     more = {DECISION_ID: decision.decision_id} if decision.decision_id else {}
     append_act(session, GIVEN, row, names={"micrograph_id": public_id}, more=more)
-    return row.id or 0
+    return row.id
 
 
 def _undo(session: Session, public_id: str, *, by: str, at: datetime) -> int:
     micrograph = micrograph_of(session, public_id, alone=True)
     two = _asks_two(micrograph, _current_result(session, micrograph))
-    standing = list_standing(_load_rows(session, [micrograph.id or 0]))
+    standing = list_standing(_load_rows(session, [micrograph.id]))
     own = [earlier for earlier in standing if earlier.by == by]
     holds = label_decisions.holding(standing, two=two) or (own[-1] if own else None)
     if holds is None:
         raise WrongUse(_("{id}: there is no decision to take back.").format(id=public_id))
     row = LabelRow(
-        micrograph_id=micrograph.id or 0,
+        micrograph_id=micrograph.id,
         result_id=holds.result_id,
         kind=UNDO,
         by=by,
@@ -148,7 +148,7 @@ def _undo(session: Session, public_id: str, *, by: str, at: datetime) -> int:
     if label_decisions.holding(left, two=two) is None:
         _queue_again(session, micrograph)
     append_act(session, "label.undone", row, names={"micrograph_id": public_id})
-    return row.id or 0
+    return row.id
 
 
 def _find_decision(session: Session, public_id: str, decision: Decision) -> int | None:
@@ -317,7 +317,7 @@ def histories(session: Session, micrograph_ids: Sequence[int]) -> dict[int, list
 def to_view(row: LabelRow, undo: LabelRow | None = None) -> LabelView:
     """Return the decision of a row, and who revoked it by another one."""
     return LabelView(
-        id=row.id or 0,
+        id=row.id,
         kind=row.kind,
         code=row.code,
         strange_kind=row.strange_kind,
@@ -388,7 +388,7 @@ class Labels(Repository):
         """
         with reading(self._engine) as session:
             micrograph = micrograph_of(session, public_id)
-            standing = list_standing(_load_rows(session, [micrograph.id or 0]))
+            standing = list_standing(_load_rows(session, [micrograph.id]))
             return _refuse_imported(micrograph, standing, decision)
 
     def decide_all(
@@ -521,12 +521,12 @@ class Labels(Repository):
         with writing(self._engine) as session:
             micrograph = micrograph_of(session, public_id, alone=True)
             result = _current_result(session, micrograph)
-            rows = _load_rows(session, [micrograph.id or 0])
+            rows = _load_rows(session, [micrograph.id])
             holds = label_decisions.holding(list_standing(rows), two=_asks_two(micrograph, result))
             if result is None or holds is None or holds.id != label_id or rows[-1].kind == DOUBT:
                 return False
             row = LabelRow(
-                micrograph_id=micrograph.id or 0,
+                micrograph_id=micrograph.id,
                 result_id=result.id,
                 kind=DOUBT,
                 comment=sentence,

@@ -97,10 +97,10 @@ class NeedleMeasurements(Repository):
         _refuse_malformed(needle, by)
         with writing(self._engine) as session:
             micrograph = micrograph_of(session, public_id, alone=True)
-            if known := self._find_same(session, micrograph.id or 0, needle, by):
+            if known := self._find_same(session, micrograph.id, needle, by):
                 return known
             row = NeedleMeasurementRow(
-                micrograph_id=micrograph.id or 0,
+                micrograph_id=micrograph.id,
                 start_x=needle.start[0],
                 start_y=needle.start[1],
                 end_x=needle.end[0],
@@ -111,7 +111,7 @@ class NeedleMeasurements(Repository):
                 at=at,
             )
             append_act(session, MEASURED, row, names={"micrograph_id": public_id})
-            return row.id or 0
+            return row.id
 
     def withdraw(self, public_id: str, measurement_id: int, *, by: str, at: datetime) -> bool:
         """Withdraw a measured needle; it is kept and used no more.
@@ -197,7 +197,7 @@ def _refuse_malformed(needle: NewNeedle, by: str) -> None:
 
 def _to_measurement(row: NeedleMeasurementRow, public_id: str) -> NeedleMeasurement:
     return NeedleMeasurement(
-        id=row.id or 0,
+        id=row.id,
         micrograph=public_id,
         start=(row.start_x, row.start_y),
         end=(row.end_x, row.end_y),

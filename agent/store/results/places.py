@@ -318,7 +318,7 @@ class Places(Repository):
         )
         with reading(self._all_sites) as session:
             return {
-                row.id or 0: {
+                row.id: {
                     "other": f"{site}/{row.public_id}",
                     "site": site,
                     "origin": row.origin,
@@ -518,15 +518,15 @@ def _pairs(session: Session, public_ids: Sequence[str]) -> Iterator[tuple[int, P
         measured = first if row.facts.get("area_of") == first.id else second
         um_per_px = measured.um_per_px
         yield (
-            row.id or 0,
+            row.id,
             PlacePair(
                 one=_side(first, named),
                 other=_side(second, named),
                 share=row.share,
                 area_mm2=None if um_per_px is None else row.area_px * um_per_px**2 * 1e-6,
                 verdict=row.verdict,
-                belongs={first.id: first.public_id, second.id: second.public_id}.get(
-                    row.belongs_id, ""
+                belongs=next(
+                    (side.public_id for side in (first, second) if side.id == row.belongs_id), ""
                 ),
                 by=row.by,
                 reason=row.reason,

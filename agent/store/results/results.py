@@ -208,7 +208,7 @@ def _micrograph(
     }
     row = MicrographRow(
         public_id=facts["id"],
-        content_id=content.id or 0,
+        content_id=content.id,
         site_id=content.site_id,
         source_id=content.source_id,
         sha256=facts["sha256"],
@@ -245,7 +245,7 @@ def _write_result(
 ) -> None:
     replaced = _withdraw_current(session, micrograph) if role == LIVE else None
     row = ResultRow(
-        micrograph_id=micrograph.id or 0,
+        micrograph_id=micrograph.id,
         site_id=whose.site_id,
         agent_id=whose.agent_id,
         recipe=stored_facts.resolve_recipe(finding.thresholds, micrograph.recipe),
@@ -260,7 +260,7 @@ def _write_result(
         expected=dict(finding.expected),
         **(_prediction_columns(finding.prediction) if finding.prediction else {}),
     )
-    if role == LIVE and not labels.histories(session, [micrograph.id or 0]):
+    if role == LIVE and not labels.histories(session, [micrograph.id]):
         urgent = specimens.is_urgent(session, whose.site_id, micrograph.order)
         row.review_rank = rank_of(row, urgent=urgent)
     needles = _build_needles(finding.needles, whose)
@@ -268,7 +268,7 @@ def _write_result(
     session.add(row)
     session.flush()
     if needles is not None:
-        needles.result_id = row.id or 0
+        needles.result_id = row.id
         session.add(needles)
         session.flush()
     if replaced is not None:

@@ -26,7 +26,7 @@ from agent.store.tables import (
     LabelRow,
     MicrographRow,
     OrderRow,
-    RecordRow,
+    Record,
     ResultRow,
     SpecimenRow,
     StatementRow,
@@ -133,8 +133,8 @@ def _load_stated(session: Session, whose: AgentIdentity, since: datetime) -> fro
 
 
 def _load_recorded(session: Session, whose: AgentIdentity) -> frozenset[str]:
-    query = select(RecordRow.subject, RecordRow.facts).where(
-        RecordRow.site_id == whose.site_id, col(RecordRow.kind).not_in(OF_STATEMENTS)
+    query = select(Record.subject, Record.facts).where(
+        Record.site_id == whose.site_id, col(Record.kind).not_in(OF_STATEMENTS)
     )
     names: set[str] = set()
     for subject, facts in session.exec(query.execution_options(yield_per=100)):
@@ -173,7 +173,7 @@ def iter_reasons(
     )
     last = 0
     while rows := session.exec(query.where(col(page.id) > last)).all():
-        last = rows[-1][0].id or 0
+        last = rows[-1][0].id
         for row, is_flagged, is_labelled, is_rated in rows:
             why = {
                 KeptFor.HOLD: row.specimen_id in specimens_of
@@ -191,9 +191,7 @@ def iter_reasons(
 
 def to_kept(row: MicrographRow) -> Kept:
     """Return the archived files that a row names."""
-    return Kept(
-        row.public_id, row.sha256, row.page, dict(row.artefacts), row.pruned_at, row.id or 0
-    )
+    return Kept(row.public_id, row.sha256, row.page, dict(row.artefacts), row.pruned_at, row.id)
 
 
 PRUNED = "pixels.pruned"

@@ -231,34 +231,38 @@ def to_json(member: FleetMember) -> dict[str, Any]:
 
 
 def rollout_to_json(
-    rollout: Rollout, hosts: Sequence[RolloutHost], *, seen: Mapping[str, datetime], now: datetime
+    rollout: Rollout,
+    hosts: Mapping[str, RolloutHost],
+    *,
+    seen: Mapping[str, datetime],
+    now: datetime,
 ) -> dict[str, Any]:
     """Return a rollout with its PCs as `agent models rollout --json` prints it.
 
     Args:
         rollout: The rollout.
-        hosts: Its PCs.
+        hosts: Its PCs by name.
         seen: As `list_seen` returns it.
         now: By the clock of the database, aware UTC.
     """
     pcs = [
         {
-            "name": host.name,
+            "name": name,
             "ring": host.ring,
-            "state": str(host.state),
-            "absent": is_absent(seen.get(host.name), rollout.rules, now=now),
+            "state": host.state,
+            "absent": is_absent(seen.get(name), rollout.rules, now=now),
             "judged_at": host.judged_at.isoformat() if host.judged_at else None,
             "n": host.n,
             "same_codes": host.same_codes,
             "max_difference": host.max_difference,
             "message": host.message.in_english(),
         }
-        for host in hosts
+        for name, host in hosts.items()
     ]
     return {
         "bundle": rollout.bundle,
         "previous": rollout.previous,
-        "state": str(rollout.state),
+        "state": rollout.state,
         "ring": rollout.step,
         "attempt": rollout.attempt,
         "by": rollout.by,

@@ -22,7 +22,7 @@ from sqlalchemy.sql.visitors import InternalTraversal
 from sqlmodel import Session, col
 
 from agent.errors import AgentError
-from agent.store.tables import PER_SITE, SITE, AccountRow, OfGroup, OfSite, PromotionRow, SiteRow
+from agent.store.tables import PER_SITE, SITE, Account, OfGroup, OfSite, PromotionRow, SiteRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,8 +35,8 @@ EVERY_SITE: Final = 0
 """Value of `SITE` with which rows of all sites are read, and none is written."""
 SCHEMA: Final = -1
 """Value of `SITE` with which the schema is changed; a migration knows no site."""
-GROUPED: dict[type[AccountRow | PromotionRow], str] = {
-    AccountRow: "shares_accounts",
+GROUPED: dict[type[Account | PromotionRow], str] = {
+    Account: "shares_accounts",
     PromotionRow: "shares_bundles",
 }
 """Tables of which a site also reads the rows of others, where all of them share → the column."""
@@ -161,7 +161,7 @@ def _criteria(site: int) -> tuple[Any, ...]:
     return (own, *shared)
 
 
-def _is_shared(table: type[AccountRow | PromotionRow], site: int) -> ColumnElement[bool]:
+def _is_shared(table: type[Account | PromotionRow], site: int) -> ColumnElement[bool]:
     """Return what rows of a shared table a site reads: its own, and others' by mutual consent."""
     shares = col(getattr(SiteRow, GROUPED[table]))
     number = col(SiteRow.id)
@@ -186,7 +186,7 @@ def _require_own(row: Any, site: int | None) -> None:
     before = state.attrs.site_id.history.deleted if state.persistent else ()
     if site and row.site_id == site and not before:
         return
-    if isinstance(row, AccountRow) and site and state.persistent and not before:
+    if isinstance(row, Account) and site and state.persistent and not before:
         changed = {attribute.key for attribute in state.attrs if attribute.history.has_changes()}
         if changed <= COUNTED:
             return  # a shared account, visible by both sites' consent

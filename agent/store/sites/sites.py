@@ -85,7 +85,7 @@ def register(session: Session, site: str, agent: str) -> AgentIdentity:
         program = AgentRow(site_id=site_id, name=agent)
         session.add(program)
         session.flush()
-    return AgentIdentity(site_id=site_id, agent_id=program.id or 0)
+    return AgentIdentity(site_id=site_id, agent_id=program.id)
 
 
 def find_site(session: Session, site: str) -> int | None:
@@ -100,7 +100,7 @@ def add_site(session: Session, site: str) -> int:
     row = SiteRow(name=site)
     session.add(row)
     session.flush()
-    return row.id or 0
+    return row.id
 
 
 def shared(session: Session, whose: AgentIdentity) -> frozenset[str]:
@@ -135,7 +135,7 @@ def source_id(session: Session, whose: AgentIdentity, name: str, folder: str) ->
     elif row.folder != folder:
         row.folder = folder
         session.add(row)
-    return row.id or 0
+    return row.id
 
 
 def _source(session: Session, whose: AgentIdentity, name: str) -> SourceRow | None:
@@ -407,7 +407,7 @@ def _build_site(session: Session, site: SiteRow) -> SiteSeen:
     from agent.store.results import nightly_reports  # noqa: PLC0415 - short commands need neither
     from agent.store.tables import NightRow_  # noqa: PLC0415
 
-    whose = AgentIdentity(site.id or 0, 0)
+    whose = AgentIdentity(site.id, 0)
     night = session.exec(select(func.max(NightRow_.date)).where(NightRow_.site_id == site.id)).one()
     waiting, since = review_queue.count_waiting(session, whose)
     offline = select(SourceRow.name).where(

@@ -1,8 +1,8 @@
 # Public names, each imported on first use.
 from .records import (
-    AccountRow as AccountRow,
+    Account as Account,
     PromotionRow as PromotionRow,
-    RecordRow as RecordRow,
+    Record as Record,
     TrailRow as TrailRow,
 )
 from .all_tables import (
@@ -34,7 +34,7 @@ from .micrographs import (
     MicrographRow as MicrographRow,
     ResultRow as ResultRow,
 )
-from .logins import LoginRow as LoginRow
+from .logins import Login as Login
 from .places import (
     NeedleFieldRow as NeedleFieldRow,
     NeedleMeasurementRow as NeedleMeasurementRow,
@@ -48,12 +48,12 @@ from .orders import (
     SpecimenRow as SpecimenRow,
 )
 from .sites import (
-    RolloutHostRow as RolloutHostRow,
-    RolloutRow as RolloutRow,
+    RolloutHost as RolloutHost,
+    Rollout as Rollout,
     AgentRow as AgentRow,
     SiteRow as SiteRow,
     SourceRow as SourceRow,
-    JobRow as JobRow,
+    Job as Job,
 )
 from .search import (
     SavedViewRow as SavedViewRow,

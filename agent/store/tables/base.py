@@ -21,7 +21,10 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.orm.attributes import instance_state
 from sqlmodel import Field, SQLModel
+
+from reports import Message, read_message
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -55,11 +58,24 @@ class Instant(TypeDecorator[datetime]):
 
 
 class Row(SQLModel):
-    """The base of every table."""
+    """The base of every table.
+
+    A row that was read leaves its transaction as a value: what it has can be read, never set.
+    """
 
     model_config = {"defer_build": True}  # rows are never validated; a schema takes 3 ms a table
 
     metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMES)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a column of a new row, or of one within the transaction that read it.
+
+        Raises:
+            AttributeError: Its transaction is over, so that the change would be lost.
+        """
+        if name in type(self).model_fields and instance_state(self).detached:
+            raise AttributeError(f"{type(self).__name__}.{name} is set after its transaction")
+        super().__setattr__(name, value)
 
 
 class OfSite:
@@ -78,6 +94,11 @@ def _site_of(context: DefaultExecutionContext) -> int | None:
     """Return the site of the engine that a new row is written through."""
     site: int | None = context.execution_options.get(SITE)
     return site
+
+
+def number_column() -> Any:
+    """Return the column of a row's number, which the database gives it."""
+    return Field(default=None, primary_key=True)
 
 
 def site_column(*, index: bool = False) -> Any:
@@ -100,6 +121,30 @@ def json_column(*, empty: type = dict, filled: bool = False) -> Any:
     """Return a JSON column; `filled` for a later one, whose existing rows need a value."""
     extra: dict[str, Any] = {"server_default": text("'{}'")} if filled else {}
     return Field(default_factory=empty, sa_type=JSON, nullable=False, sa_column_kwargs=extra)
+
+
+class _MessageType(TypeDecorator[Message]):
+    """A message, stored as JSON; {} is the empty one."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Message | None, dialect: Dialect) -> dict[str, Any] | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the JSON of a message."""
+        return None if value is None else value.to_json() if value else {}
+
+    def process_result_value(
+        self,
+        value: dict[str, Any] | None,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> Message:
+        """Return the message."""
+        return read_message(value, "")
+
+
+def message_column() -> Any:
+    """Return a column of a message, empty by default."""
+    return Field(default_factory=lambda: Message(""), sa_type=_MessageType, nullable=False)
 
 
 def text_column() -> Any:

@@ -7,7 +7,14 @@ from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
 from agent.store.tables import micrographs  # noqa: F401 - what foreign keys name
-from agent.store.tables.base import OfSite, Row, instant_column, json_column, site_column
+from agent.store.tables.base import (
+    OfSite,
+    Row,
+    instant_column,
+    json_column,
+    number_column,
+    site_column,
+)
 
 
 class CampaignRow(OfSite, Row, table=True):
@@ -16,7 +23,7 @@ class CampaignRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "campaign"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     name: str
     seed: int
@@ -38,7 +45,7 @@ class CampaignImageRow(OfSite, Row, table=True):
         UniqueConstraint("campaign_id", "micrograph_id"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     campaign_id: int = Field(foreign_key="campaign.id")
     number: int
@@ -53,7 +60,7 @@ class CampaignRaterRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "campaign_rater"
     __table_args__: ClassVar[Any] = (UniqueConstraint("campaign_id", "pseudonym"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     campaign_id: int = Field(foreign_key="campaign.id")
     pseudonym: str
@@ -70,7 +77,7 @@ class RatingRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "rating"
     __table_args__: ClassVar[Any] = (UniqueConstraint("rater_id", "image_id", "revision"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     rater_id: int = Field(foreign_key="campaign_rater.id")
     image_id: int = Field(foreign_key="campaign_image.id", index=True)

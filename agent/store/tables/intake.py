@@ -13,6 +13,7 @@ from agent.store.tables.base import (
     big_column,
     instant_column,
     json_column,
+    number_column,
     partial_index,
     site_column,
 )
@@ -57,7 +58,7 @@ class ContentRow(OfSite, Row, table=True):
         {"sqlite_autoincrement": True},  # a number is never given twice: claims remember it
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     source_id: int = Field(foreign_key="source.id", index=True)
     sha256: str | None = None
@@ -95,7 +96,7 @@ class PathRow(OfSite, Row, table=True):
         Index("ix_path_mtime_ns", "mtime_ns"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     content_id: int = Field(foreign_key="content.id", index=True)
     source_id: int = Field(foreign_key="source.id")

@@ -6,15 +6,15 @@ from typing import Any, ClassVar
 from sqlmodel import Field
 
 from agent.store.tables import records  # noqa: F401 - what foreign keys name
-from agent.store.tables.base import OfSite, Row, instant_column, site_column
+from agent.store.tables.base import OfSite, Row, instant_column, number_column, site_column
 
 
-class LoginRow(OfSite, Row, table=True):
+class Login(OfSite, Row, table=True):
     """A log-in session of a browser; `sha256` is of its cookie."""
 
     __tablename__: ClassVar[Any] = "login"
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     sha256: str = Field(unique=True)
     account_id: int = Field(foreign_key="account.id", index=True)

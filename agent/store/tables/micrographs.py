@@ -13,6 +13,7 @@ from agent.store.tables.base import (
     false_column,
     instant_column,
     json_column,
+    number_column,
     partial_index,
     site_column,
     text_column,
@@ -40,7 +41,7 @@ class MicrographRow(OfSite, Row, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     public_id: str
     content_id: int = Field(foreign_key="content.id", index=True)
     site_id: int = site_column()
@@ -117,7 +118,7 @@ class ResultRow(OfSite, Row, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     micrograph_id: int = Field(foreign_key="micrograph.id")
     site_id: int = site_column()
     agent_id: int | None = Field(default=None, foreign_key="agent.id")
@@ -161,7 +162,7 @@ class LabelRow(OfSite, Row, table=True):
 
     __tablename__: ClassVar[Any] = "label"
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
     result_id: int | None = Field(default=None, foreign_key="result.id")

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import Column, Text, UniqueConstraint
 from sqlmodel import Field
 
-from agent.store.tables.base import OfSite, Row, instant_column, site_column
+from agent.store.tables.base import OfSite, Row, instant_column, number_column, site_column
 
 
 class NightRow_(OfSite, Row, table=True):  # noqa: N801 - `NightRow` is the noun that leaves the store
@@ -15,7 +15,7 @@ class NightRow_(OfSite, Row, table=True):  # noqa: N801 - `NightRow` is the noun
     __tablename__: ClassVar[Any] = "night"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "date", "revision"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     date: date
     revision: int = 1

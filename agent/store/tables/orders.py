@@ -11,6 +11,7 @@ from agent.store.tables.base import (
     Row,
     instant_column,
     json_column,
+    number_column,
     site_column,
     text_column,
 )
@@ -28,7 +29,7 @@ class OrderRow(OfSite, Row, table=True):
         Index("uq_order_site_id_key", "site_id", "key", unique=True),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     number: str
     key: str = text_column()
@@ -47,7 +48,7 @@ class SpecimenRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "specimen"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "order_id", "name"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     order_id: int | None = Field(default=None, foreign_key="order.id", index=True)
     name: str
@@ -65,7 +66,7 @@ class PreparationRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "preparation"
     __table_args__: ClassVar[Any] = (UniqueConstraint("specimen_id", "name"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     specimen_id: int = Field(foreign_key="specimen.id")
     name: str

@@ -12,6 +12,7 @@ from agent.store.tables.base import (
     Row,
     instant_column,
     json_column,
+    number_column,
     partial_index,
     site_column,
     text_column,
@@ -53,7 +54,7 @@ class SamePlaceRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "same_place"
     __table_args__: ClassVar[Any] = (UniqueConstraint("micrograph_id", "other_id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     micrograph_id: int = Field(foreign_key="micrograph.id")
     other_id: int = Field(foreign_key="micrograph.id", index=True)
@@ -76,7 +77,7 @@ class NeedleMeasurementRow(OfSite, Row, table=True):
 
     __tablename__: ClassVar[Any] = "needle_measurement"
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
     start_x: float
@@ -101,7 +102,7 @@ class NeedleFieldRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "needle_field"
     __table_args__: ClassVar[Any] = (UniqueConstraint("result_id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     result_id: int = Field(foreign_key="result.id")
     status: str

@@ -6,7 +6,15 @@ from typing import Any, ClassVar
 from sqlalchemy import Column, Index, Text, UniqueConstraint
 from sqlmodel import Field
 
-from agent.store.tables.base import OfGroup, OfSite, Row, instant_column, json_column, site_column
+from agent.store.tables.base import (
+    OfGroup,
+    OfSite,
+    Row,
+    instant_column,
+    json_column,
+    number_column,
+    site_column,
+)
 
 
 class TrailRow(OfSite, Row, table=True):
@@ -19,7 +27,7 @@ class TrailRow(OfSite, Row, table=True):
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     at: datetime = instant_column(index=True)
     actor: str
@@ -30,7 +38,7 @@ class TrailRow(OfSite, Row, table=True):
     sha256: str = Field(unique=True)
 
 
-class RecordRow(OfSite, Row, table=True):
+class Record(OfSite, Row, table=True):
     """Something the lab has to be able to show later: appended, never changed.
 
     `kind` is "validation", "automatic", "control", "reference", "hold_release", "scale_check",
@@ -39,7 +47,7 @@ class RecordRow(OfSite, Row, table=True):
     "class_proposal", "class_proposal_closed", "needle_comparison", "needle_calibration",
     "anchor_file" or "alarm_acknowledged";
     `subject` what it is about, such as a material, a source, an order, a campaign, a micrograph,
-    an account or a PC.
+    an account or a PC; `by` its author.
     """
 
     __tablename__: ClassVar[Any] = "record"
@@ -47,7 +55,7 @@ class RecordRow(OfSite, Row, table=True):
         Index("ix_record_subject", "site_id", "kind", "subject", "id"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     kind: str
     subject: str = ""
@@ -61,7 +69,7 @@ class PromotionRow(OfGroup, Row, table=True):
 
     __tablename__: ClassVar[Any] = "promotion"
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     bundle: str
     by: str
@@ -70,7 +78,7 @@ class PromotionRow(OfGroup, Row, table=True):
     metrics: dict[str, Any] = json_column()
 
 
-class AccountRow(OfGroup, Row, table=True):
+class Account(OfGroup, Row, table=True):
     """An account of a person with a password, or of a program with a token.
 
     `hashed` is an argon2 hash of a person's password, or the sha256 of a program's token. Log-ins
@@ -80,7 +88,7 @@ class AccountRow(OfGroup, Row, table=True):
     __tablename__: ClassVar[Any] = "account"
     __table_args__: ClassVar[Any] = (UniqueConstraint("name", "site_id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     name: str
     kind: str

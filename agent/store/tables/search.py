@@ -7,7 +7,14 @@ from sqlalchemy import Index, Integer, UniqueConstraint
 from sqlmodel import Field
 
 from agent.store.tables import micrographs  # noqa: F401 - what foreign keys name
-from agent.store.tables.base import OfSite, Row, instant_column, site_column, text_column
+from agent.store.tables.base import (
+    OfSite,
+    Row,
+    instant_column,
+    number_column,
+    site_column,
+    text_column,
+)
 
 
 class SearchRow(OfSite, Row, table=True):
@@ -41,7 +48,7 @@ class SavedViewRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "saved_view"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "owner", "name"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     owner: str
     name: str

@@ -6,15 +6,19 @@ from typing import Any, ClassVar
 from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
+from agent.store.bundles.rollout_plan import RingRules
 from agent.store.tables.base import (
     OfSite,
     Row,
     false_column,
     instant_column,
     json_column,
+    message_column,
+    number_column,
     partial_index,
     site_column,
 )
+from reports import Message
 
 
 class SiteRow(Row, table=True):
@@ -26,7 +30,7 @@ class SiteRow(Row, table=True):
 
     __tablename__: ClassVar[Any] = "site"
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     name: str = Field(unique=True)
     shares_accounts: bool = false_column()
     shares_bundles: bool = false_column()
@@ -38,7 +42,7 @@ class AgentRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "agent"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     name: str
     first_started_at: datetime | None = instant_column()
@@ -53,7 +57,7 @@ class SourceRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "source"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     name: str
     folder: str
@@ -66,12 +70,16 @@ class SourceRow(OfSite, Row, table=True):
     facts: dict[str, Any] = json_column()
 
 
-class JobRow(OfSite, Row, table=True):
-    """A long or scheduled piece of work: what it was for, and how it ended."""
+class Job(OfSite, Row, table=True):
+    """A long or scheduled piece of work.
+
+    `name` is its kind, such as "retrain"; `outcome` is "" while it runs; `facts` has its progress,
+    then its result.
+    """
 
     __tablename__: ClassVar[Any] = "job"
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     agent_id: int | None = Field(default=None, foreign_key="agent.id")
     name: str = Field(index=True)
@@ -82,13 +90,15 @@ class JobRow(OfSite, Row, table=True):
     facts: dict[str, Any] = json_column()
 
 
-class RolloutRow(OfSite, Row, table=True):
+class Rollout(OfSite, Row, table=True):
     """A bundle that the PCs take in rings: named PCs, a share, all.
 
     At most one rollout of a site is running. `attempt` grows when a stopped one is continued: an
     answer of an earlier attempt is refused. `baseline` holds the answers to the reference images
     that every PC has to repeat, and `baseline_host` names the PC that gave them. The promotion is
     recorded when the last ring agrees; until then `previous` stays the promoted bundle.
+    `step` is the ring that has been reached, since `step_at`. `stopped_by` is "agent" where answers
+    differed, and `why` what differed.
     """
 
     __tablename__: ClassVar[Any] = "rollout"
@@ -101,7 +111,7 @@ class RolloutRow(OfSite, Row, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     bundle: str
     previous: str | None = None
@@ -118,16 +128,25 @@ class RolloutRow(OfSite, Row, table=True):
     step_at: datetime = instant_column()
     ended_at: datetime | None = instant_column()
     stopped_by: str = ""
-    why: dict[str, Any] = json_column()
+    why: Message = message_column()
+
+    @property
+    def rules(self) -> RingRules:
+        """Which PCs take it when."""
+        return RingRules.from_json(self.rings)
 
 
-class RolloutHostRow(OfSite, Row, table=True):
-    """What one PC answered about the reference images with the bundle of a rollout."""
+class RolloutHost(OfSite, Row, table=True):
+    """What one PC answered about the reference images with the bundle of a rollout.
+
+    `n` crops were compared, `same_codes` of them have the same structure code; `message` is what
+    differs or is missing.
+    """
 
     __tablename__: ClassVar[Any] = "rollout_host"
     __table_args__: ClassVar[Any] = (UniqueConstraint("rollout_id", "agent_id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     rollout_id: int = Field(foreign_key="rollout.id")
     agent_id: int = Field(foreign_key="agent.id")
@@ -137,4 +156,4 @@ class RolloutHostRow(OfSite, Row, table=True):
     n: int = 0
     same_codes: int = 0
     max_difference: float | None = None
-    message: dict[str, Any] = json_column()
+    message: Message = message_column()

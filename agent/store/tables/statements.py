@@ -12,6 +12,7 @@ from agent.store.tables.base import (
     Row,
     instant_column,
     json_column,
+    number_column,
     site_column,
     text_column,
 )
@@ -23,7 +24,7 @@ class SpecificationRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "specification"
     __table_args__: ClassVar[Any] = (UniqueConstraint("name", "version", "site_id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     name: str
     version: int = 1
@@ -47,7 +48,7 @@ class OrderClaimRow(OfSite, Row, table=True):
         Index("ix_order_claim_order_id", "order_id"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     micrograph_id: int = Field(foreign_key="micrograph.id")
     order_id: int = Field(foreign_key="order.id")
@@ -69,7 +70,7 @@ class StatementRow(OfSite, Row, table=True):
         UniqueConstraint("sha256", "site_id"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column(index=True)
     order_id: int = Field(foreign_key="order.id")
     number: int
@@ -91,7 +92,7 @@ class StatementFileRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "statement_file"
     __table_args__: ClassVar[Any] = (UniqueConstraint("statement_id", "kind"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = number_column()
     site_id: int = site_column()
     statement_id: int = Field(foreign_key="statement.id")
     kind: str

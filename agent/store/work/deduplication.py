@@ -179,7 +179,7 @@ def lies_there(path: Path) -> bool:
 
 
 def _merge(session: Session, content: ContentRow, original: ContentRow) -> None:
-    note_contents(session, [original.id or 0])  # it has one more name to be found by
+    note_contents(session, [original.id])  # it has one more name to be found by
     # The next listing decides whether the old name is gone: a share that shows nothing for a moment
     # looks like a rename, and a name marked as gone by mistake would never be listed again.
     session.execute(

@@ -5,7 +5,6 @@ A job that stopped without an outcome stays open; the process that starts the ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from sqlmodel import Session, col, select
 
 from agent.site_time import compute_age
 from agent.store.engine import AgentIdentity, Repository, reading, writing
-from agent.store.tables import JobRow
+from agent.store.tables import Job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,27 +32,6 @@ REQUEST_VALID = timedelta(minutes=10)
 """A request that no agent took within this time is void: its author does not expect it any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A long-running job.
-
-    Args:
-        id: Its number.
-        name: Kind of job, such as "retrain".
-        started_at: Aware UTC.
-        ended_at: Aware UTC, or None while it is running.
-        outcome: "" while it is running.
-        facts: Its progress, then its result.
-    """
-
-    id: int
-    name: str
-    started_at: datetime | None
-    ended_at: datetime | None
-    outcome: str
-    facts: dict[str, Any]
-
-
 class Jobs(Repository):
     """Repository of long-running jobs."""
 
@@ -67,7 +45,7 @@ class Jobs(Repository):
     ) -> int:
         """Record the start of a job; return its number."""
         with writing(self._engine) as session:
-            row = JobRow(
+            row = Job(
                 site_id=self._whose.site_id,
                 agent_id=self._whose.agent_id,
                 name=name,
@@ -77,12 +55,12 @@ class Jobs(Repository):
             )
             session.add(row)
             session.flush()
-            return row.id or 0
+            return row.id
 
     def report(self, job_id: int, facts: Mapping[str, Any], *, at: datetime) -> str:
         """Record the progress of a job; return who has cancelled it, "" for no one."""
         with writing(self._engine) as session:
-            row = session.get_one(JobRow, job_id)
+            row = session.get_one(Job, job_id)
             cancelled_by = str(row.facts.get(CANCELLED_BY, ""))
             row.facts = {**row.facts, **facts, SEEN_AT: at.isoformat()}
             session.add(row)
@@ -123,7 +101,7 @@ class Jobs(Repository):
             ):
                 return False
             session.add(
-                JobRow(
+                Job(
                     site_id=self._whose.site_id,
                     agent_id=self._whose.agent_id,
                     name=name + REQUESTED,
@@ -140,16 +118,16 @@ class Jobs(Repository):
             for row in rows:
                 is_valid = _is_requested(row, name, at)
                 taken = session.execute(
-                    update(JobRow)
+                    update(Job)
                     .where(
-                        col(JobRow.id) == row.id,
-                        col(JobRow.site_id) == self._whose.site_id,
-                        col(JobRow.ended_at).is_(None),
+                        col(Job.id) == row.id,
+                        col(Job.site_id) == self._whose.site_id,
+                        col(Job.ended_at).is_(None),
                     )
                     .values(ended_at=at, outcome="taken" if is_valid else "expired")
                 )
                 if is_valid and taken.rowcount == 1:  # type: ignore[attr-defined]
-                    return _job(row)
+                    return row
             return None
 
     def is_requested(self, name: str, *, at: datetime) -> bool:
@@ -162,7 +140,7 @@ class Jobs(Repository):
     ) -> None:
         """Record the outcome of a job."""
         with writing(self._engine) as session:
-            row = session.get_one(JobRow, job_id)
+            row = session.get_one(Job, job_id)
             row.ended_at, row.outcome, row.facts = at, outcome, dict(facts or {})
             session.add(row)
 
@@ -177,51 +155,47 @@ class Jobs(Repository):
     def list_running(self, *, at: datetime) -> list[Job]:
         """Return the running jobs that have reported progress, oldest first."""
         with reading(self._engine) as session:
-            rows = [
+            return [
                 row
                 for row in _open(session, self._whose)
                 if row.facts.get("stage") and _is_alive(row, at)
             ]
-            return [_job(row) for row in rows]
 
     def list_ended(self, name: str) -> list[Job]:
         """Return the jobs of a name that have ended, oldest first."""
         with reading(self._engine) as session:
-            return [
-                _job(row)
-                for row in session.exec(_ended(self._whose, name).order_by(col(JobRow.id)))
-            ]
+            return list(session.exec(_ended(self._whose, name).order_by(col(Job.id))))
 
     def find_last_facts(self, name: str) -> dict[str, Any]:
         """Return the facts of the last job of this name that ended; empty if there is none."""
         with reading(self._engine) as session:
             row = session.exec(
-                _ended(self._whose, name).order_by(col(JobRow.id).desc()).limit(1)
+                _ended(self._whose, name).order_by(col(Job.id).desc()).limit(1)
             ).first()
             return dict(row.facts) if row else {}
 
 
-def _ended(whose: AgentIdentity, name: str) -> SelectOfScalar[JobRow]:
-    return select(JobRow).where(
-        JobRow.site_id == whose.site_id, JobRow.name == name, col(JobRow.ended_at).is_not(None)
+def _ended(whose: AgentIdentity, name: str) -> SelectOfScalar[Job]:
+    return select(Job).where(
+        Job.site_id == whose.site_id, Job.name == name, col(Job.ended_at).is_not(None)
     )
 
 
-def _open(session: Session, whose: AgentIdentity) -> list[JobRow]:
+def _open(session: Session, whose: AgentIdentity) -> list[Job]:
     query = (
-        select(JobRow)
-        .where(JobRow.site_id == whose.site_id, col(JobRow.ended_at).is_(None))
-        .order_by(col(JobRow.id))
+        select(Job)
+        .where(Job.site_id == whose.site_id, col(Job.ended_at).is_(None))
+        .order_by(col(Job.id))
     )
     return list(session.exec(query))
 
 
-def _is_alive(row: JobRow, at: datetime) -> bool:
+def _is_alive(row: Job, at: datetime) -> bool:
     reported = row.facts.get(SEEN_AT)
     return _is_younger(reported, SILENT_AFTER, at)
 
 
-def _is_requested(row: JobRow, name: str, at: datetime) -> bool:
+def _is_requested(row: Job, name: str, at: datetime) -> bool:
     asked = row.facts.get(SEEN_AT)
     return row.name == name + REQUESTED and _is_younger(asked, REQUEST_VALID, at)
 
@@ -229,7 +203,3 @@ def _is_requested(row: JobRow, name: str, at: datetime) -> bool:
 def _is_younger(reported: str | None, limit: timedelta, at: datetime) -> bool:
     age = compute_age(type(at).fromisoformat(reported), at) if reported else None
     return age is not None and age < limit
-
-
-def _job(row: JobRow) -> Job:
-    return Job(row.id or 0, row.name, row.started_at, row.ended_at, row.outcome, dict(row.facts))

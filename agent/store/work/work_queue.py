@@ -71,7 +71,7 @@ def claim_due(
         rows = list_due(session, whose, n - len(taken), at=at, only=only)
         if not rows:
             break
-        places = load_paths(session, [content.id or 0 for content, _ in rows])
+        places = load_paths(session, [content.id for content, _ in rows])
         for content, source in rows:
             if content.interrupted >= SUSPECT_AFTER and (taken or has_others):
                 return taken
@@ -165,7 +165,7 @@ def _claim(
     at: datetime,
     lease_s: float,
 ) -> Claim | None:
-    path = places.get(content.id or 0)
+    path = places.get(content.id)
     if path is None:
         rest(content, State.IGNORED, OVERWRITTEN, OVERWRITTEN_SENTENCE)
         return None
@@ -176,7 +176,7 @@ def _claim(
     content.claims += 1
     content.due_at = at + timedelta(seconds=lease_s)
     return Claim(
-        content_id=content.id or 0,
+        content_id=content.id,
         token=content.claims,
         source=source.name,
         folder=Path(source.folder),

@@ -77,17 +77,17 @@ def build_view(desk: Desk, request: Request) -> dict[str, Any] | None:
     in_use = {member.name: member.bundle for member in list_members(agents, now=now)}
     wanted = desk.store.rollouts.list_wanted()
     current = desk.store.promotions.find_current() or ""
-    state, tone = ROLLOUT_STATES[rollout.state]
-    is_stopped = rollout.state is RolloutState.STOPPED
-    is_open = rollout.state is RolloutState.RUNNING or (
+    state, tone = ROLLOUT_STATES[RolloutState(rollout.state)]
+    is_stopped = rollout.state == RolloutState.STOPPED
+    is_open = rollout.state == RolloutState.RUNNING or (
         is_stopped and rollout.stopped_by == BY_AGENT
     )
     pcs = []
-    for host in hosts:
+    for name, host in hosts.items():
         text, urgency = _describe_state(rollout, host)
-        pc = {"host": host, "state": text, "tone": urgency}
-        pc |= {"wanted": wanted.get(host.name, current), "in_use": in_use.get(host.name, "")}
-        pcs.append(pc | {"is_off": is_absent(seen.get(host.name), rollout.rules, now=now)})
+        pc = {"name": name, "host": host, "state": text, "tone": urgency}
+        pc |= {"wanted": wanted.get(name, current), "in_use": in_use.get(name, "")}
+        pcs.append(pc | {"is_off": is_absent(seen.get(name), rollout.rules, now=now)})
     return {
         "newest": rollout,
         "state": state,
@@ -110,7 +110,7 @@ def build_start(desk: Desk, request: Request) -> tuple[SignForm, tuple[str, ...]
     bundles = tuple(
         folder.name for folder in list_bundles(desk.archive.folder)[::-1] if folder.name != current
     )[:BUNDLES_SHOWN]
-    is_running = newest is not None and newest.state is RolloutState.RUNNING
+    is_running = newest is not None and newest.state == RolloutState.RUNNING
     if not bundles or is_running or not may_lead(request):
         return None
     names = [agent.name for agent in desk.store.agents.list_all() if agent.started_at]
@@ -149,15 +149,15 @@ def _build_continue(request: Request) -> SignForm:
 
 def _list_facts(
     rollout: Rollout,
-    hosts: list[RolloutHost],
+    hosts: Mapping[str, RolloutHost],
     seen: Mapping[str, datetime],
     zone: str,
     now: datetime,
 ) -> Iterator[Fact]:
     yield Fact(_("Ring"), _("{n} of {of}").format(n=rollout.step, of=len(Ring)))
-    due = [host for host in hosts if host.ring <= rollout.step]
-    agreed = sum(host.state is HostState.AGREED for host in due)
-    absent = sum(is_absent(seen.get(host.name), rollout.rules, now=now) for host in due)
+    due = {name: host for name, host in hosts.items() if host.ring <= rollout.step}
+    agreed = sum(host.state == HostState.AGREED for host in due.values())
+    absent = sum(is_absent(seen.get(name), rollout.rules, now=now) for name in due)
     yield Fact(_("PCs that agree"), _("{n} of {of}").format(n=agreed, of=len(due)))
     if absent:
         text = ngettext("{n} PC, not waited for", "{n} PCs, not waited for", absent)
@@ -175,10 +175,10 @@ def _list_facts(
 
 
 def _describe_state(rollout: Rollout, host: RolloutHost) -> tuple[str, Tone | None]:
-    if host.state is HostState.WAITING and host.ring > rollout.step:
-        is_running = rollout.state is RolloutState.RUNNING
+    if host.state == HostState.WAITING and host.ring > rollout.step:
+        is_running = rollout.state == RolloutState.RUNNING
         return (marked("comes later") if is_running else marked("its ring was not reached")), None
-    return HOSTS[host.state]
+    return HOSTS[HostState(host.state)]
 
 
 PC_STATES = {

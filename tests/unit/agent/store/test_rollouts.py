@@ -60,7 +60,7 @@ class Plant:
         """Return the PCs of the rings up to this one."""
         rollout = self.one.rollouts.find_latest()
         hosts = self.one.rollouts.list_hosts(rollout.id)
-        return {host.name for host in hosts if host.ring <= most}
+        return {name for name, host in hosts.items() if host.ring <= most}
 
     def refresh(self, name: str, answers=RIGHT, at: datetime = AT) -> None:
         """Do what an agent does between two batches."""
@@ -145,8 +145,8 @@ def test_the_first_pc_that_answers_otherwise_stops_all_and_is_named(plant, answe
     assert rollout.why.in_english() == why.format(pc=odd)
     assert (before, plant.on_new()) == (2, set())
     assert plant.one.promotions.find_current() == OLD
-    (host,) = [h for h in store.rollouts.list_hosts(rollout.id) if h.name == odd]
-    assert host.state is HostState.DIFFERS
+    host = store.rollouts.list_hosts(rollout.id)[odd]
+    assert host.state == HostState.DIFFERS
 
 
 def test_a_pc_that_judged_fewer_images_than_the_first_one_differs():
@@ -191,7 +191,7 @@ def test_a_difference_within_the_tolerance_agrees_and_is_shown(plant):
     plant.refresh(name, near)
 
     rollout = plant.one.rollouts.find_latest()
-    (host,) = [h for h in plant.one.rollouts.list_hosts(rollout.id) if h.name == name]
+    host = plant.one.rollouts.list_hosts(rollout.id)[name]
     assert (host.state, host.n, host.same_codes) == (HostState.AGREED, 1, 1)
     assert host.max_difference == pytest.approx(0.008)
     assert rollout.baseline_host == "PC-1"
@@ -212,7 +212,7 @@ def test_a_pc_that_is_off_or_dies_in_a_step_is_not_waited_for_and_its_late_answe
 
     assert (waits, moved.step) == (None, 3)
     assert not plant.stores[dead].rollouts.record_answers(ticket, OTHER_CODE, at=late(70))
-    assert plant.one.rollouts.find_latest().state is RolloutState.STOPPED
+    assert plant.one.rollouts.find_latest().state == RolloutState.STOPPED
 
 
 def test_a_ring_whose_pcs_are_all_off_proves_nothing(plant):
@@ -302,7 +302,7 @@ def test_a_stop_needs_no_signature_and_a_continuation_begins_at_ring_one_again(p
     plant.refresh_all(late(41))
     assert plant.on_new() == {"PC-1"}
     hosts = plant.one.rollouts.list_hosts(again.id)
-    assert [host.state for host in hosts[1:]] == [HostState.WAITING] * 11
+    assert [host.state for host in list(hosts.values())[1:]] == [HostState.WAITING] * 11
 
 
 def test_what_agents_stopped_is_a_problem_until_it_is_acknowledged(plant):
@@ -343,7 +343,7 @@ def test_rings_need_a_named_pc_and_as_many_signatures_as_a_promotion(plant):
     assert plant.one.promotions.sign(
         NEW, Signature("Bob", "yes", late(2), shown), rings=RULES, **wants
     )
-    assert plant.one.rollouts.find_latest().state is RolloutState.RUNNING
+    assert plant.one.rollouts.find_latest().state == RolloutState.RUNNING
 
 
 def test_a_withdrawn_bundle_judges_no_more_and_a_promoted_one_does(plant):
@@ -375,16 +375,17 @@ def test_a_pc_that_first_runs_during_a_rollout_joins_the_last_ring_and_is_asked_
             plant.refresh_all(late(3))
             plant.one.rollouts.advance(on, at=late(3))
         rollout = plant.one.rollouts.find_latest()
-        listed = {host.name: host for host in plant.one.rollouts.list_hosts(rollout.id)}
+        listed = plant.one.rollouts.list_hosts(rollout.id)
         wanted = store.rollouts.find_wanted()
         store.rollouts.record_answers(wanted.ticket, RIGHT, at=late(4))
         ended = plant.one.rollouts.advance(on, at=late(4))
-        after = {host.name: host.state for host in plant.one.rollouts.list_hosts(rollout.id)}
+        hosts = plant.one.rollouts.list_hosts(rollout.id)
+        after = {name: host.state for name, host in hosts.items()}
 
     assert (before, wanted.name) == (OLD, NEW)
     assert (rollout.state, rollout.step) == (RolloutState.RUNNING, 3)
     assert (listed["PC-late"].ring, listed["PC-late"].state) == (3, HostState.WAITING)
-    assert ended.state is RolloutState.DONE
+    assert ended.state == RolloutState.DONE
     assert set(after.values()) == {HostState.AGREED}
     assert len(after) == len(PCS) + 1
 
@@ -398,11 +399,11 @@ def test_a_pc_that_joined_late_and_differs_stops_all_and_stays_listed(plant, add
         store.agents.record_start(at=late(2))
         moved = plant.one.rollouts.advance(seen(late(2)), at=late(2))
         store.rollouts.record_answers(store.rollouts.find_wanted().ticket, OTHER_CODE, at=late(3))
-    hosts = {h.name: h for h in plant.one.rollouts.list_hosts(moved.id)}
+    hosts = plant.one.rollouts.list_hosts(moved.id)
     plant.refresh_all(late(4))
 
     assert (moved.state, moved.step) == (RolloutState.RUNNING, 3)
-    assert plant.one.rollouts.find_latest().state is RolloutState.STOPPED
+    assert plant.one.rollouts.find_latest().state == RolloutState.STOPPED
     assert (hosts["PC-late"].ring, hosts["PC-late"].state) == (3, HostState.DIFFERS)
     assert plant.on_new() == set()
 
@@ -492,7 +493,7 @@ def test_never_more_pcs_run_the_bundle_than_the_ring_allows_and_none_after_a_sto
             assert {name for name, one in wanted.items() if one.name == NEW} <= allowed
             agreed = {name for name in plant.on_new() if plant.serving[name] == wanted[name]}
             assert agreed <= allowed  # any other goes back before its next batch
-            is_done = rollout.state is RolloutState.DONE
+            is_done = rollout.state == RolloutState.DONE
             assert plant.one.promotions.find_current() == (NEW if is_done else OLD)
         plant.one.rollouts.stop(by="Rita", at=late(minutes))
         plant.refresh_all()
@@ -500,7 +501,7 @@ def test_never_more_pcs_run_the_bundle_than_the_ring_allows_and_none_after_a_sto
 
 
 def is_done_at_end(plant: Plant) -> bool:
-    return plant.one.rollouts.find_latest().state is RolloutState.DONE
+    return plant.one.rollouts.find_latest().state == RolloutState.DONE
 
 
 def test_a_promotion_before_the_rollout_permits_no_pc_outside_of_its_rings(plant):
@@ -545,10 +546,10 @@ def test_a_probability_that_is_no_number_stops_all_pcs_and_is_compared_with_none
 
     rollout = plant.one.rollouts.find_latest()
     assert rollout.why.in_english() == "PC-2: g8.tif: the probability is no number"
-    assert rollout.state is RolloutState.STOPPED
+    assert rollout.state == RolloutState.STOPPED
     assert plant.on_new() == set()
     assert rollout.baseline_host == ("" if first else "PC-1")
-    (host,) = (each for each in plant.one.rollouts.list_hosts(rollout.id) if each.name == "PC-2")
+    host = plant.one.rollouts.list_hosts(rollout.id)["PC-2"]
     assert host.max_difference is None
 
 

@@ -14,6 +14,7 @@ from labs.two_sites import HERE, HIDDEN, THERE, World, rows_of, sqlite_world, wo
 from servers.databases import tamper
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm.attributes import set_attribute
 
 from agent.cli.app import main
 from agent.errors import WrongUse
@@ -27,7 +28,7 @@ from agent.store.tables import (
     MicrographRow,
     OfGroup,
     OfSite,
-    RecordRow,
+    Record,
     load_metadata,
 )
 
@@ -124,7 +125,7 @@ def test_whoever_reads_all_sites_writes_none(stores, address) -> None:
     every = bind(engine.make_engine(address), EVERY_SITE)
 
     with engine.writing(every) as session, pytest.raises(ForeignSite, match="writes none"):
-        session.execute(insert(RecordRow).values(site_id=one, kind="x", at=AT, facts={}))
+        session.execute(insert(Record).values(site_id=one, kind="x", at=AT, facts={}))
 
 
 def test_a_row_of_another_site_is_neither_added_nor_changed_nor_moved(stores, address) -> None:
@@ -135,13 +136,13 @@ def test_a_row_of_another_site_is_neither_added_nor_changed_nor_moved(stores, ad
     bound = bind(engine.make_engine(address), one)
 
     with pytest.raises(ForeignSite), engine.writing(bound) as session:
-        session.add(RecordRow(site_id=two, kind="x", at=AT))
+        session.add(Record(site_id=two, kind="x", at=AT))
     with pytest.raises(ForeignSite), engine.writing(bound) as session:
         session.exec(select(MicrographRow)).scalars().one().site_id = two
     with engine.writing(bind(engine.make_engine(address), two)) as session:
         (foreign,) = session.exec(select(MicrographRow)).scalars()
         session.expunge(foreign)
-    foreign.order = "2"
+    set_attribute(foreign, "order", "2")  # a row alone refuses it, since it would be lost
     with pytest.raises(ForeignSite), engine.writing(bound) as session:
         session.add(foreign)
 
@@ -170,8 +171,8 @@ def test_a_row_that_names_a_row_of_another_site_is_refused_by_the_database(store
 def test_a_new_row_gets_the_site_of_its_engine(stores, address) -> None:
     one, two = list_sites(address)
     with engine.writing(bind(engine.make_engine(address), two)) as session:
-        session.add(RecordRow(kind="x", subject="y", at=AT))
-        session.execute(insert(RecordRow), [{"kind": "x", "at": AT, "facts": {}}])
+        session.add(Record(kind="x", subject="y", at=AT))
+        session.execute(insert(Record), [{"kind": "x", "at": AT, "facts": {}}])
 
     assert [len(rows_of(address, site)["record"]) for site in (one, two)] == [0, 2]
 
@@ -301,9 +302,8 @@ def test_a_shared_account_logs_in_and_is_changed_at_its_own_site_alone(address) 
 
         assert there.accounts.begin_try("Ada", browser="", at=AT).account is not None
         there.accounts.begin("Ada", cookie="c", at=AT)
-        login = there.accounts.logged_in("c")
-        assert login is not None
-        assert [one.site for one in there.accounts.every()] == [HERE]
+        assert there.accounts.logged_in("c") is not None
+        assert [account.name for account in there.accounts.every()] == ["Ada"]
         with pytest.raises(WrongUse, match="belongs to the site 'Plant 1'"):
             there.accounts.set_role("Ada", "admin", by="B", at=AT)
         with pytest.raises(WrongUse, match="already"):
@@ -509,7 +509,7 @@ def test_a_restore_over_several_sites_is_refused_until_it_is_said(world, capsys)
     assert f"{THERE}: the rollout that ran during the backup is stopped" in shown
     assert "To go on: agent models rollout --continue" in shown
     with Store.open(world.address, site=THERE, agent="PC", shares=("bundles",)) as there:
-        assert there.rollouts.find_latest().state is RolloutState.STOPPED
+        assert there.rollouts.find_latest().state == RolloutState.STOPPED
 
 
 def test_a_column_of_the_other_site_that_cannot_be_read_is_not_named_here(world) -> None:

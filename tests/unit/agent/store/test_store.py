@@ -1031,6 +1031,17 @@ def test_sources_and_agents_are_as_last_seen(store) -> None:
     assert (agent.name, agent.started_at, agent.seen_at) == ("PC", AT, AT + timedelta(seconds=5))
 
 
+def test_a_row_that_left_its_transaction_is_a_value(store) -> None:
+    store.records.add("validation", "100Cr6", by="Ada", at=AT, facts={"n": 1})
+
+    (record,) = store.records.all("validation")
+
+    with pytest.raises(AttributeError, match="after its transaction"):
+        record.by = "Bob"
+    assert (record.by, record.facts) == ("Ada", {"n": 1})
+    assert store.records.all("validation") == [record]
+
+
 def test_a_job_says_how_it_ended(store) -> None:
     job = store.jobs.begin("night", at=AT, due_at=AT)
 

@@ -67,7 +67,8 @@ def test_an_objective_holds_for_the_image_size_of_its_entry():
 
 
 def record(number, by, um_per_px):
-    return Record(number, GIVEN, "id", by, minutes(number), {"um_per_px": um_per_px})
+    facts = {"um_per_px": um_per_px}
+    return Record(id=number, kind=GIVEN, subject="id", by=by, at=minutes(number), facts=facts)
 
 
 def test_one_reviewer_settles_it_and_the_newest_word_counts():
