@@ -62,6 +62,7 @@ ASSETS = (
     "order.js",
     "desk.css",
     "desk.js",
+    "specification.js",
     "dashboard.css",
     "dashboard.js",
     "progress.js",

@@ -6,7 +6,8 @@ The order's page, the API and the commands `agent orders urgent`, `hold`, `reope
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ from agent.orders.judge.conformity import require_may_take_away
 from agent.orders.judge.permissions import require_lead, require_reason
 from agent.orders.lims.lost_conformity import acknowledge, find_unfollowed
 from agent.orders.specifications.applicable_specification import has_newer_rules
-from agent.orders.specifications.specification_history import reopen
+from agent.orders.specifications.specification import Specifications
+from agent.orders.specifications.specification_history import SpecificationHistory, reopen
 from agent.store.results.places import DIFFERENT
 from reports import gettext as _
 
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from datetime import datetime
 
+    from agent.orders.facts.specimen_facts import Conformity
     from agent.orders.judge.assessed import Assessed, OrderPolicy
+    from agent.orders.specifications.specification import Specification
     from agent.store import Store
 
 
@@ -375,3 +379,26 @@ def decide_places(
     belongs = "" if verdict == DIFFERENT else verdict
     reason = require_reason(reason)
     store.places.decide(*pair, belongs=belongs, by=by, reason=reason, at=at)
+
+
+def list_judged_by(
+    store: Store, policy: OrderPolicy, wanted: Specification, *, most: int
+) -> list[tuple[str, Conformity, Conformity]]:
+    """Return number, present conformity and conformity by a specification of the newest orders.
+
+    Args:
+        store: Open.
+        policy: The policy of the lab.
+        wanted: Judged by as if it had been valid when each order that it is for was released.
+        most: How many of the newest orders are looked through.
+    """
+    always = wanted.model_copy(update={"valid_from": date.min, "valid_until": None})
+    alone = replace(
+        policy, specifications=Specifications((always,)), history=SpecificationHistory()
+    )
+    judged = []
+    for number in store.orders.list_numbers("", most=most):
+        now, then = assess(store, number, policy), assess(store, number, alone)
+        if now is not None and then is not None and then.specification is not None:
+            judged.append((number, now.statement.conformity, then.statement.conformity))
+    return judged

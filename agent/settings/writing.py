@@ -18,6 +18,8 @@ from model.durable_file import write_durably
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tomlkit import TOMLDocument
+
     from agent.settings.root import Settings
 
 
@@ -59,26 +61,30 @@ def _change(text: str, values: Mapping[str, Mapping[str, str]]) -> str:
     document = tomlkit.parse(text)
     for section, keys in values.items():
         if section == "sources":
-            source = tomlkit.table()
-            source.update(keys)
-            source.add(tomlkit.nl())
-            there = document.get(section)
-            if isinstance(there, Array):
-                inline = tomlkit.inline_table()
-                inline.update(keys)
-                there.append(inline)
-            elif there is None:
-                document.add(tomlkit.nl())
-                document.append(section, tomlkit.aot())
-                document[section].append(source)
-            else:
-                there.append(source)
+            append_entry(document, section, keys)
             continue
         if section not in document:
             document.append(section, tomlkit.table())
         for key, value in keys.items():
             document[section][key] = value
     return tomlkit.dumps(document)
+
+
+def append_entry(document: TOMLDocument, section: str, keys: Mapping[str, object]) -> None:
+    """Append an entry to a list of tables, in the style of those that are there."""
+    there = document.get(section)
+    if isinstance(there, Array):
+        inline = tomlkit.inline_table()
+        inline.update(keys)
+        there.append(inline)
+        return
+    entry = tomlkit.table()
+    entry.update(keys)
+    entry.add(tomlkit.nl())
+    if there is None:
+        document.add(tomlkit.nl())
+        document.append(section, tomlkit.aot())
+    document[section].append(entry)
 
 
 def _require_in_effect(settings: Settings, values: Mapping[str, Mapping[str, str]]) -> None:

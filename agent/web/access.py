@@ -112,6 +112,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "GET /review/{public_id}/scale",
             "GET /review/{public_id}/viewer",
             "GET /roundrobin",
+            "GET /specifications",
             "GET /statements/{name}",
             "GET /today",
             "GET /trends",
@@ -148,6 +149,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "POST /review/{public_id}/propose",
             "POST /review/{public_id}/scale",
             "POST /review/{public_id}/undo",
+            "POST /specifications",
             "POST /trends",
         ),
         "lead": (

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
@@ -110,6 +110,45 @@ NOTHING = marked("There is nothing of that name.")
 NO_REPORT = marked(
     "The first is written when the first night is over. To see the running night now: agent report"
 )
+ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
+    api.router,
+    archive_api.router,
+    order_desk.api_router,
+    api.health,
+    login.router,
+    cookies.router,
+    dashboard.router,
+    files_page.router,
+    fleet_page.router,
+    fleet_page.rollout_router,
+    review_page.router,
+    order_desk.router,
+    order_confirm.router,
+    scale_by_reviewer.router,
+    taxonomy_page.proposal_router,
+    orders.router,
+    order_acts.router,
+    orders.place_router,
+    order_acts.specification_router,
+    archive.router,
+    bulk_decisions.router,
+    embedding_map.similar_router,
+    embedding_map.router,
+    history.router,
+    images.router,
+    viewer.router,
+    needle_marks.router,
+    needle_page.router,
+    viewer.chart_router,
+    round_robin.router,
+    models_page.router,
+    learning_page.router,
+    models_page.bundle_router,
+    first_steps.router,
+    taxonomy_page.router,
+    help_pages.router,
+    help_pages.docs_router,
+)
 
 
 def create_app(
@@ -140,42 +179,8 @@ def create_app(
         dependencies=[Depends(api.refuse_unknown)],
     )
     app.state.closing = desk.closing
-    app.include_router(api.router(desk))
-    app.include_router(archive_api.router(desk))
-    app.include_router(order_desk.api_router(desk))
-    app.include_router(api.health(desk))
-    app.include_router(login.router(desk))
-    app.include_router(cookies.router(desk))
-    app.include_router(dashboard.router(desk))
-    app.include_router(files_page.router(desk))
-    app.include_router(fleet_page.router(desk))
-    app.include_router(fleet_page.rollout_router(desk))
-    app.include_router(review_page.router(desk))
-    app.include_router(order_desk.router(desk))
-    app.include_router(order_confirm.router(desk))
-    app.include_router(scale_by_reviewer.router(desk))
-    app.include_router(taxonomy_page.proposal_router(desk))
-    app.include_router(orders.router(desk))
-    app.include_router(order_acts.router(desk))
-    app.include_router(order_acts.place_router(desk))
-    app.include_router(archive.router(desk))
-    app.include_router(bulk_decisions.router(desk))
-    app.include_router(embedding_map.similar_router(desk))
-    app.include_router(embedding_map.router(desk))
-    app.include_router(history.router(desk))
-    app.include_router(images.router(desk))
-    app.include_router(viewer.router(desk))
-    app.include_router(needle_marks.router(desk))
-    app.include_router(needle_page.router(desk))
-    app.include_router(viewer.chart_router(desk))
-    app.include_router(round_robin.router(desk))
-    app.include_router(models_page.router(desk))
-    app.include_router(learning_page.router(desk))
-    app.include_router(models_page.bundle_router(desk))
-    app.include_router(first_steps.router(desk))
-    app.include_router(taxonomy_page.router(desk))
-    app.include_router(help_pages.router(desk))
-    app.include_router(help_pages.docs_router(desk))
+    for build_router in ROUTERS:
+        app.include_router(build_router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)
     _give_refusals(app, desk)
@@ -381,6 +386,7 @@ def app_of(
         similar=_open_similar(settings, store),
         taxonomy_setup=_taxonomy_setup(settings, store),
         settings_file=settings.file,
+        specifications=settings.orders.specifications,
         is_outdated=lambda written: written != settings,
         restart=restart,
         holds=lambda: load_holds(settings, store),

@@ -274,6 +274,7 @@ class Desk:
         measures: File of the numbers that the agent counts; None where no agent runs.
         taxonomy_setup: Where the classes are written; None where there are no settings.
         settings_file: The `agent.toml`; None where there is none.
+        specifications: File of the specifications; None where there are no settings.
         is_outdated: Returns whether settings differ from those that this process runs with.
         restart: Requests a restart of the agent; None where none runs with this process.
         start_id: Of this process, so that a page notices that another one answers.
@@ -314,6 +315,7 @@ class Desk:
     similar: SimilarIndex | None = None
     taxonomy_setup: TaxonomySetup | None = None
     settings_file: Path | None = None
+    specifications: Path | None = None
     is_outdated: Callable[[Settings], bool] = lambda _settings: False
     restart: Callable[[], None] | None = None
     start_id: str = field(default_factory=partial(token_hex, 8))

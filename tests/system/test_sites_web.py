@@ -71,6 +71,7 @@ def keys(known: Known, path: str) -> dict[str, str]:
         "code": "G7",
         "ids": ",".join(known.fields),
         "done": "x",
+        "new": "1",
         "restarted": "x",
     }
 

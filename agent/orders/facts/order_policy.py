@@ -23,6 +23,7 @@ from agent.orders.specifications.specification_history import (
     load_history,
     load_taxonomies,
     note_bundles,
+    note_state,
     note_taxonomy,
     read_bundle_taxonomy,
 )
@@ -121,11 +122,7 @@ def note_specifications(settings: Settings, store: Store, *, now: datetime) -> S
         BadSpecification: The file cannot be used.
     """
     specifications = read_specifications(settings.orders.specifications)
-    entries = [
-        (entry.name, entry.valid_from, entry.approved_by, entry.sha256, entry.entry)
-        for entry in specifications.entries
-    ]
-    store.specifications.note(entries, zone=settings.site.time_zone, at=now)
+    note_state(store, specifications, zone=settings.site.time_zone, at=now)
     return specifications
 
 

@@ -34,8 +34,8 @@ from agent.orders.judge.limit import (
 )
 from agent.settings.section import Shown, describe_toml_fault
 from agent.store.numbers import fold_letters
+from reports import decimal, marked
 from reports import gettext as _
-from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,6 +55,35 @@ class BadSpecification(SetupError):  # noqa: N818 - read aloud, as its siblings
 CRITERIA = (marked("mean"), marked("max"))
 """What decides a size, as a specification names it."""
 Words = Annotated[tuple[str, ...], Field(default=())]
+LABELS = {
+    "name": marked("Name"),
+    "material": marked("Material"),
+    "product": marked("Product"),
+    "customer": marked("Customer"),
+    "valid_from": marked("Valid from"),
+    "valid_until": marked("Valid until"),
+    "subtype": marked("Allowed subtypes"),
+    "fields": marked("Fields of a specimen"),
+    "specimen_rule": marked("Rule"),
+    "area_threshold": marked("Share of a field that may look coarser than the limit"),
+    "specimens": marked("Specimens of an order"),
+    "area_mm2": marked("Area of a specimen (mm²)"),
+    "max_preparations": marked("Preparations of a specimen, at most"),
+    "um_per_px": marked("Scale (µm per pixel)"),
+    "magnification": marked("Magnifications"),
+    "etchant": marked("Etchants"),
+    "needle_limit": marked("Limit of the needle lengths"),
+    "longest_in_mm2": marked("Limit of the longest needle"),
+    "standard": marked("Standard"),
+    "chart": marked("Chart"),
+    "chart_revision": marked("Revision of the chart"),
+}
+"""Key of an entry → its name on pages."""
+RULES = {
+    "worst_field": marked("Every field keeps the limit"),
+    "mean_of_fields": marked("The mean of all fields keeps the limit"),
+}
+"""What a specimen has to keep, as `specimen_rule` names it."""
 
 
 class Specification(BaseModel):
@@ -145,24 +174,37 @@ class Specification(BaseModel):
     @classmethod
     def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         if value and not 0 < value[0] < value[1]:
-            raise ValueError("write it as [smallest, largest], both above 0")
+            raise ValueError(_("write it as [smallest, largest], both above 0"))
         return value
 
     @model_validator(mode="after")
     def _holds_together(self) -> Specification:
         if not any(getattr(self, key) for key in KEYS):
-            raise ValueError("it names no material, product or customer, so it would apply to all")
+            raise ValueError(
+                _("it names no material, product or customer, so it would apply to all")
+            )
         if (self.criterion == "max") != (self.area_threshold is not None):
-            raise ValueError('criterion "max" and area_threshold belong together')
+            raise ValueError(
+                _(
+                    'a share that may look coarser needs criterion "max", and criterion "max" '
+                    "such a share (area_threshold)"
+                )
+            )
         if strangers := [name for name in self.limits if name not in self.subtype]:
-            raise ValueError(f"limits names {strangers[0]!r}, which subtype does not allow")
+            text = _("limits names {name}, which subtype does not allow")
+            raise ValueError(text.format(name=repr(strangers[0])))
         if self.limits and self.specimen_rule == "mean_of_fields":
-            raise ValueError('specimen_rule "mean_of_fields" needs one limit, not limits')
+            raise ValueError(_("the mean of all fields needs one limit for every subtype"))
         needs_limit = self.criterion == "max" or self.specimen_rule == "mean_of_fields"
         if needs_limit and not (self.limit or self.limits):
-            raise ValueError('criterion "max" and specimen_rule "mean_of_fields" need a limit')
+            raise ValueError(
+                _(
+                    "the mean of all fields (mean_of_fields) and a share that may look coarser "
+                    '(criterion "max") need a limit'
+                )
+            )
         if self.valid_until and self.valid_until < self.valid_from:
-            raise ValueError("valid_until is before valid_from")
+            raise ValueError(_("its last day (valid_until) is before its first (valid_from)"))
         return self
 
     @property
@@ -217,6 +259,19 @@ class Specification(BaseModel):
         """The entry as JSON has it, what is left at its default left out."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
+    def describe(self) -> dict[str, str]:
+        """Return what it demands and of which orders, in words: name on pages → value."""
+        values = {key: _format_value(getattr(self, key)) for key in LABELS}
+        values["specimen_rule"] = _(RULES[self.specimen_rule])
+        if self.area_threshold is not None:
+            values["area_threshold"] = f"{decimal(self.area_threshold * 100, 'g')} %"
+        words = {_(LABELS[key]): value for key, value in values.items()}
+        for name in self.subtype:
+            bound = self.bound_of(name)
+            what = _("Limit of {name}").format(name=name)
+            words[what] = bound.words if bound else _("none")
+        return words
+
     def is_valid(self, on: date) -> bool:
         """Return whether it is valid on a day."""
         return self.valid_from <= on <= (self.valid_until or FAR_AWAY)
@@ -227,6 +282,25 @@ class Specification(BaseModel):
         return all(
             is_same_name(value, order.get(key, "")) for key, value in wanted.items() if value
         )
+
+
+def _format_value(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(_format_value(part) for part in value)
+    if isinstance(value, float):
+        return decimal(value, "g") if value else ""
+    return "" if value is None else str(value)
+
+
+def iter_changes(before: Specification | None, after: Specification) -> Iterator[str]:
+    """Yield what differs between two versions, a phrase each; all of it where there was none."""
+    old, new = before.describe() if before else {}, after.describe()
+    for what in {**old, **new}:
+        was, now = old.get(what, ""), new.get(what, "")
+        if was == now:
+            continue
+        text = _("{what}: {now}, before {was}") if before else _("{what}: {now}")
+        yield text.format(what=what, now=now or _("none"), was=was or _("none"))
 
 
 def is_same_name(name: str, other: str) -> bool:
@@ -254,6 +328,17 @@ class Specifications:
     """Everything that is demanded of anybody, with every version still on file."""
 
     entries: tuple[Specification, ...] = ()
+
+    def put(self, entry: Specification) -> Specifications:
+        """Return them with one more; it replaces the one of its name and first day."""
+        key = (entry.name, entry.valid_from)
+        others = (own for own in self.entries if (own.name, own.valid_from) != key)
+        return Specifications((*others, entry))
+
+    def find_newest(self, name: str) -> Specification | None:
+        """Return the entry of a name that begins last, None for an unknown name."""
+        own = [entry for entry in self.entries if entry.name == name]
+        return max(own, key=lambda entry: entry.valid_from, default=None)
 
     def for_order(self, order: Mapping[str, str], *, on: date) -> SpecificationChoice:
         """Return which specification applies to an order.
@@ -336,8 +421,8 @@ def find_size_fault(wanted: Specification, taxonomy: Taxonomy) -> str:
     without = [name for name in rest if wanted.limits and _has_sizes(taxonomy, name)]
     return (
         _(
-            "subtype {name} has sizes and no limit, while limits names others: give limits.{name}, "
-            'or limit for all the others (its coarsest size "or finer" allows every size)'
+            "subtype {name} has sizes and no limit, while others have one: give it one as well "
+            '(its coarsest size "or finer" allows every size)'
         ).format(name=without[0])
         if without
         else ""
@@ -461,10 +546,9 @@ def iter_faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[
             yield f"[[specification]] {entry.name}: specimen_rule: {fault}."
         known = [subtype.name for subtype in taxonomy.subtypes]
         if strangers := [name for name in entry.subtype if name not in known]:
-            yield (
-                f"[[specification]] {entry.name}: there is no subtype {strangers[0]!r}; "
-                f"known are {', '.join(known)}."
-            )
+            text = _("there is no subtype {name}; known are {known}.")
+            text = text.format(name=repr(strangers[0]), known=", ".join(known))
+            yield f"[[specification]] {entry.name}: {text}"
     in_force = _list_valid_days(specifications.entries)
     for (entry, days), (other, others) in combinations(
         zip(specifications.entries, in_force, strict=True), 2
@@ -506,7 +590,7 @@ def _describe_clash(entry: Specification, other: Specification, *, together: boo
         return ""
     keys = {key: getattr(entry, key) or getattr(other, key) for key in KEYS}
     order = ", ".join(f"{key} {value}" for key, value in keys.items() if value)
-    return (
-        f"[[specification]] {entry.name} and {other.name} both apply to an order of {order}; "
-        "make one of them narrower."
-    )
+    text = _(
+        "{name} and {other} both apply to an order of {order}; make one of them narrower."
+    ).format(name=entry.name, other=other.name, order=order)
+    return f"[[specification]] {text}"

@@ -12,18 +12,26 @@ labels in the one valid at that time.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
 from agent.errors import WrongUse
 from agent.orders.specifications.specification import (
+    BadSpecification,
     Specification,
     SpecificationChoice,
     Specifications,
+    read_specifications,
 )
+from agent.settings.writing import append_entry
 from agent.store import NewRecord
 from model import TaxonomyError, taxonomy_from
+from model.durable_file import write_durably
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from agent.store import LabelView, MicrographView, Record, Store
+    from agent.store import LabelView, MicrographView, Record, Signature, Store
     from model import Taxonomy
 
 
@@ -122,6 +130,125 @@ def load_history(store: Store) -> SpecificationHistory:
             for state in states
         )
     )
+
+
+def note_state(
+    store: Store,
+    specifications: Specifications,
+    *,
+    zone: str,
+    at: datetime,
+    by: str = "agent",
+    reason: str = "",
+) -> None:
+    """Record from when on specifications are valid, unless this PC recorded them last.
+
+    Args:
+        store: Open.
+        specifications: As the file has them.
+        zone: Time zone of the site.
+        at: Aware UTC.
+        by: Who changed them; the agent where it only read the file.
+        reason: Why, where somebody signed it; the audit log keeps it.
+    """
+    entries = [
+        (entry.name, entry.valid_from, entry.approved_by, entry.sha256, entry.entry)
+        for entry in specifications.entries
+    ]
+    store.specifications.note(entries, zone=zone, at=at, by=by, reason=reason)
+
+
+def write_specifications(file: Path, wanted: Specifications) -> Specifications:
+    """Change the file so that it holds these and no others, and return what it then holds.
+
+    Comments and entries that stay are kept as they are; the file is replaced whole or not at all.
+
+    Raises:
+        BadSpecification: It cannot be read or written; nothing was changed.
+    """
+    fresh, lines = file.with_name(f".{file.name}.new"), ""
+    try:
+        there = file.exists()
+        document = tomlkit.parse(file.read_text(encoding="utf-8-sig") if there else "")
+        lines = _change(document, wanted)
+        write_durably(fresh, tomlkit.dumps(document).encode())
+        if there:
+            fresh.chmod(file.stat().st_mode & 0o777)
+        written = read_specifications(fresh)
+        fresh.replace(file)
+    except (TOMLKitError, UnicodeDecodeError) as error:
+        raise BadSpecification(f"{file}: not valid TOML: {error}.") from error
+    except OSError as error:
+        text = _(
+            "{file}: cannot be written ({error}). Give the agent's account the right to write "
+            "there, or write it yourself: {lines}"
+        ).format(file=file, error=error.strerror or error, lines=lines)
+        raise BadSpecification(text) from error
+    finally:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+    return written
+
+
+def _change(document: tomlkit.TOMLDocument, wanted: Specifications) -> str:
+    """Change a parsed file, and return the new entries as TOML."""
+    new = {entry.sha256: entry for entry in wanted.entries}
+    there = document.get("specification", [])
+    for index in reversed(range(len(there))):
+        if new.pop(Specification(**there[index].unwrap()).sha256, None) is None:
+            del there[index]
+    if not there:
+        document.pop("specification", None)
+    added = tomlkit.document()
+    for entry in new.values():
+        values = entry.model_dump(exclude_defaults=True)
+        keys: dict[str, object] = {
+            k: list(v) if isinstance(v, tuple) else v for k, v in values.items()
+        }
+        if entry.limits:
+            limits = tomlkit.inline_table()
+            limits.update(entry.limits)
+            keys["limits"] = limits
+        append_entry(document, "specification", keys)
+        append_entry(added, "specification", keys)
+    return " ".join(tomlkit.dumps(added).split("\n")).strip()
+
+
+def sign_specifications(
+    store: Store, file: Path, wanted: Specifications, *, zone: str, signature: Signature
+) -> None:
+    """Write specifications into their file, and record who signed the change and why.
+
+    Args:
+        store: Open.
+        file: The file; its comments stay.
+        wanted: All that it has to hold.
+        zone: Time zone of the site.
+        signature: Of a lead.
+
+    Raises:
+        BadSpecification: The file cannot be read or written; nothing was changed.
+    """
+    written = write_specifications(file, wanted)
+    note_state(
+        store,
+        written,
+        zone=zone,
+        at=signature.at,
+        by=signature.by,
+        reason=signature.reason,
+    )
+
+
+def find_taken_back(store: Store) -> tuple[Record, Specifications] | None:
+    """Return the last change with what was valid before, None unless a lead signed it on a page."""
+    states = store.records.all(STATE)
+    before = [state for state in states if state.facts["entries"] != states[-1].facts["entries"]]
+    if not before or states[-1].by == "agent":
+        return None
+    known = store.specifications.entries()
+    entries = (Specification.model_validate(known[sha]) for sha in before[-1].facts["entries"])
+    return states[-1], Specifications(tuple(entries))
 
 
 def describe_lost_file(store: Store, file: Path) -> str:

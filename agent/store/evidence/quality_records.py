@@ -101,16 +101,18 @@ def append_state(
     by: str,
     at: datetime,
     facts: Mapping[str, Any],
+    reason: str = "",
 ) -> None:
-    """Append the state of a file of this PC, unless this PC recorded it last.
+    """Append the state of a file of this PC, unless this PC recorded it last and none signed it.
 
     The last state of another PC does not matter: PCs with different files would append theirs in
     turns, without end.
     """
     audit_log.lock(session)
-    if not has_state(session, whose, kind, facts):
+    if reason or not has_state(session, whose, kind, facts):
         pc = session.get_one(AgentRow, whose.agent_id).name
-        append(session, whose.site_id, kind, pc, by=by, at=at, facts=facts)
+        logged = {**facts, "reason": reason} if reason else None
+        append(session, whose.site_id, kind, pc, by=by, at=at, facts=facts, logged=logged)
 
 
 def _find_newest(session: Session, whose: AgentIdentity, kind: str, subject: str) -> Record | None:

@@ -58,6 +58,8 @@ class SpecificationVersions(OrderRepository):
         *,
         zone: str,
         at: datetime,
+        by: str = "agent",
+        reason: str = "",
     ) -> dict[str, int]:
         """Record this PC's specifications if they changed; a changed entry is a new version.
 
@@ -65,6 +67,8 @@ class SpecificationVersions(OrderRepository):
             entries: (name, valid from, approved by, sha256, the entry itself).
             zone: Time zone of the site, by which an entry's days begin.
             at: Now.
+            by: Who changed them; the agent where it only read the file.
+            reason: Why, where somebody signed the change: it is then recorded in any case.
 
         Returns:
             sha256 → version.
@@ -74,10 +78,12 @@ class SpecificationVersions(OrderRepository):
         with reading(self._engine) as session:
             known = _versions(session)
             is_same = quality_records.has_state(session, self._whose, kind, state)
-        if is_same and all(sha256 in known for sha256 in state["entries"]):
+        if is_same and not reason and all(sha256 in known for sha256 in state["entries"]):
             return known
         with writing(self._engine) as session:
-            quality_records.append_state(session, self._whose, kind, by="agent", at=at, facts=state)
+            quality_records.append_state(
+                session, self._whose, kind, by=by, at=at, facts=state, reason=reason
+            )
             for name, valid_from, approved_by, sha256, entry in entries:
                 if sha256 in _versions(session):
                     continue

@@ -60,6 +60,7 @@ def answer_signed(
     act: Callable[[Signature], str],
     page: str,
     refuse: Callable[[str], Response],
+    meaning: str = PROMOTED,
 ) -> Response:
     """Do what a form signs, and answer with its page.
 
@@ -71,9 +72,10 @@ def answer_signed(
         act: Does it and returns what was done, for the page.
         page: Address of the page.
         refuse: Renders the page with why nothing was done.
+        meaning: Of the signature, as the audit log keeps it.
     """
     try:
-        with signed(desk, request, form, check) as signature:
+        with signed(desk, request, form, check, meaning=meaning) as signature:
             done = act(signature)
     except (AgentError, ModelError, OSError) as error:
         return refuse(str(error))
@@ -84,9 +86,21 @@ def answer_signed(
 
 @contextmanager
 def signed(
-    desk: Desk, request: Request, form: Mapping[str, str], check: auth.PasswordCheck
+    desk: Desk,
+    request: Request,
+    form: Mapping[str, str],
+    check: auth.PasswordCheck,
+    *,
+    meaning: str = PROMOTED,
 ) -> Iterator[Signature]:
     """Check that a lead signs with a reason and, where there are accounts, the password.
+
+    Args:
+        desk: Behind the pages.
+        request: With the form.
+        form: What it sent.
+        check: Of passwords.
+        meaning: Of the signature.
 
     Yields:
         The signature; acts within the context are recorded with its meaning.
@@ -101,12 +115,12 @@ def signed(
     if not reason or len(reason) > LONGEST_COMMENT or not reason.isprintable():
         raise WrongUse(_("A signature needs a reason; it is recorded."))
     if who is not None:
-        if not who.may("lead"):
-            raise WrongUse(_("Only a lead may sign for a bundle."))
+        if not (who.may("lead") or order_rules(desk).is_lead(who.name)):
+            raise WrongUse(_("Only a lead may sign this."))
         require_password(desk, who.name, form.get("password", ""), check)
     elif desk.learning.names_leads:
         require_lead(order_rules(desk), by.strip())
-    with acting_through(replace(origin_of(request, who), meaning=PROMOTED)):
+    with acting_through(replace(origin_of(request, who), meaning=meaning)):
         yield Signature(by.strip(), reason, desk.now())
 
 

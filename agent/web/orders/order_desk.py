@@ -24,10 +24,10 @@ from agent.retrain.bundle_registry import list_bundles
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead, signing_name, who_is
 from agent.web.context import LONGEST_NAME, Desk, order_rules
-from agent.web.orders.order_acts import decide_pair, find_may_do, find_pair
+from agent.web.orders.order_acts import find_may_do
 from agent.web.orders.order_board import SWEPT, Board, BoardOrder
 from agent.web.orders.order_fields import confirm_href, order_href
-from agent.web.orders.orders import assign_field, list_loose
+from agent.web.orders.orders import assign_field, decide_pair, find_pair, list_loose
 from agent.web.pages import render_page, request_name
 from agent.web.review.decisions import LONGEST_COMMENT, LONGEST_WORD
 from agent.web.schemas import FAULTS, Bundles, DeskOrders, Requested

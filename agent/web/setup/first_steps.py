@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent.errors import AgentError, WrongUse
 from agent.files import shares
+from agent.orders import read_specifications
 from agent.settings import read
 from agent.settings.writing import write_values
 from agent.store.people import auth
@@ -251,12 +252,31 @@ def _resolve(desk: Desk, folder: str) -> Path:
     return Path(os.path.normpath(_require_file(desk).parent / Path(folder).expanduser()))
 
 
+def describe_unwritable(file: Path) -> str:
+    """Return what has to be done so that the agent may change a file, "" where it may."""
+    if os.access(file.parent, os.W_OK) and (not file.exists() or os.access(file, os.W_OK)):
+        return ""
+    return _(
+        "The agent may not write {file}, so nothing can be saved here. Give its account the right "
+        "to write in {folder} (systemd: ReadWritePaths={folder} in the unit), or edit the file."
+    ).format(file=file, folder=file.parent)
+
+
 # --- the page -----------------------------------------------------------------------------------
 
 
 @cache
 def _list_zones() -> tuple[str, ...]:
     return (*sorted(zone for zone in zoneinfo.available_timezones() if "/" in zone), "UTC")
+
+
+def _list_specifications(desk: Desk) -> list[str]:
+    """Return the names of the specifications, [] where their file cannot be read."""
+    try:
+        known = read_specifications(desk.specifications) if desk.specifications else None
+    except AgentError:
+        known = None
+    return sorted({entry.name for entry in known.entries}) if known else []
 
 
 def build_page(
@@ -283,6 +303,8 @@ def build_page(
         "file": str(file or ""),
         "done": done,
         "wrong": wrong or unreadable,
+        "unwritable": describe_unwritable(file) if file else "",
+        "specifications": _list_specifications(desk),
         "act": form.get("act", ""),
         "form": {
             key: value for key, value in form.items() if key not in {"password", "again", "own"}

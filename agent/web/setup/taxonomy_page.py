@@ -286,7 +286,7 @@ def _answer(
         "titles": dict(draft.size_titles),
         "codes": _list_codes(draft),
         "labelled": setup.load_use().labelled,
-        "examples": _find_examples(desk),
+        "examples": find_examples(desk),
         "proposals": list_open(desk.store),
     }
     return render_page(desk, request, "taxonomy", code, **facts | shown)
@@ -307,7 +307,7 @@ def _name_file(desk: Desk, setup: TaxonomySetup) -> str:
     ).format(line=f'taxonomy = "{setup.file.name}"')
 
 
-def _find_examples(desk: Desk) -> dict[str, str]:
+def find_examples(desk: Desk) -> dict[str, str]:
     """Return structure code → a labelled micrograph whose pixels are archived."""
     examples: dict[str, str] = {}
     for entry in desk.store.labelled_micrographs.list_examples(MOST_LOOKED_AT):

@@ -65,7 +65,7 @@ FAULTS = [
     ('approved_by = "R. Stahl"', "", "approved_by is missing"),
     ('"7 or finer"', '"at least 7"', 'a limit is written "7 or finer"'),
     ('material = "100Cr6"', "", "it would apply to all"),
-    ('criterion = "mean"', 'criterion = "max"', "area_threshold belong together"),
+    ('criterion = "mean"', 'criterion = "max"', 'criterion "max" such a share'),
     ('criterion = "mean"', 'needle_limit = "L90 25"', 'is written "L90 <= 25 µm"'),
     ('criterion = "mean"', 'longest_in_mm2 = "45 µm"', 'limited by "100 mm²: 45 µm"'),
     ("fields = 5", "fields = 0", "fields: must be greater than or equal to 1"),

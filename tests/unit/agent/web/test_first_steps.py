@@ -56,10 +56,10 @@ def post(pages, act, **form):
     return pages.post("/setup", data={"act": act, **form})
 
 
-def test_a_new_lab_has_six_steps_to_do_and_nothing_to_restart(pages):
+def test_a_new_lab_has_seven_steps_to_do_and_nothing_to_restart(pages):
     page = pages.get("/setup").text
 
-    assert page.count("to do</span>") == 6
+    assert page.count("to do</span>") == 7
     assert 'id="restart"' not in page
     assert 'href="/setup#source"' in pages.get("/").text
 

@@ -2,9 +2,11 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from labs.order_acts import AT, SETTINGS, Plant
+from labs.words import english_in
 
 from agent.cli.app import main
 from agent.store import Decision
@@ -456,3 +458,201 @@ def test_an_undone_assignment_takes_no_break_out_of_an_order_and_leaves_it_undec
     assert done.status_code == 303
     assert plant.store.orders.of_micrograph(loose) is None
     assert plant.conformity() == "undecided"
+
+
+# --- the page on which a lead writes a specification ----------------------------------------------
+
+
+def form_of(page: str) -> dict[str, str]:
+    """The fields of a page's specification as a browser without script would send them."""
+    page = page[page.index('id="spec"') :]
+    fields = {}
+    for tag in re.findall(r"<input[^>]*>", page):
+        name, value = (re.search(rf' {key}="([^"]*)"', tag) for key in ("name", "value"))
+        is_choice = 'type="radio"' in tag or 'type="checkbox"' in tag
+        if name and (not is_choice or " checked" in tag):
+            fields[name[1]] = unescape(value[1]) if value else ""
+    return fields
+
+
+def number_of(plant: Plant, subtype: str) -> int:
+    """The place of a subtype in the form."""
+    page = plant.browser.get("/specifications").text
+    return re.findall(r'<b><bdi>(\w+)</bdi></b> <span class="soft">', page).index(subtype)
+
+
+def send(plant: Plant, act: str, **changed: str):
+    form = form_of(plant.browser.get("/specifications").text) | {"by": "R. Stahl"} | changed
+    return plant.browser.post("/specifications", data=form | {"act": act})
+
+
+def signed(plant: Plant, **changed: str):
+    """Check a form, then sign what was shown."""
+    shown = form_of(send(plant, "check", **changed).text)
+    return plant.browser.post(
+        "/specifications",
+        data=shown | {"by": "R. Stahl", "reason": "order 12", "act": "sign"},
+    )
+
+
+def test_a_lead_writes_the_first_specification_for_an_order_that_none_applies_to(plant) -> None:
+    file = plant.folder / "specifications.toml"
+    file.write_text("# ours\n", encoding="utf-8")
+    order = plant.browser.get("/order/4711").text
+    before = plant.conformity()
+    page = plant.browser.get("/specifications?order=4711").text
+    n = number_of(plant, "G")
+    form = form_of(page) | {f"allow-{n}": "1", f"limit-{n}": "8", "fields": "1", "by": "R. Stahl"}
+
+    shown = plant.browser.post("/specifications", data=form | {"act": "check"}).text
+    signing = form_of(shown) | {"by": "R. Stahl", "reason": "customer", "act": "sign"}
+    answer = plant.browser.post("/specifications", data=signing)
+
+    assert (before, 'href="/specifications?order=4711#spec"' in order) == ("not_assessed", True)
+    assert (form["material"], form["valid_from"]) == ("100Cr6", f"{AT:%Y-%m-%d}")
+    assert "Limit of G: 8 or finer" in shown
+    assert "conforms, now not assessed" in shown
+    assert answer.status_code == 303
+    assert plant.conformity() == "conforms"
+    text = file.read_text("utf-8")
+    assert text.startswith("# ours\n")
+    assert 'approved_by = "R. Stahl"' in text
+    (act,) = [
+        act
+        for act in plant.store.audit_log.iter_acts("specifications.recorded")
+        if act.facts.get("reason")
+    ]
+    assert (act.actor, act.facts["reason"]) == ("R. Stahl", "customer")
+
+
+def test_a_change_is_shown_in_words_and_becomes_a_version_that_can_be_taken_back(plant) -> None:
+    file, today = plant.folder / "specifications.toml", f"{plant.at:%Y-%m-%d}"
+    plant.browser.get("/order/4711")
+    first, n = file.read_text("utf-8"), number_of(plant, "G")
+    tighter = {f"limit-{n}": "9-10", "valid_from": today, "fields": "3"}
+
+    shown = send(plant, "check", **tighter).text
+    answer = signed(plant, **tighter)
+    both = file.read_text("utf-8")
+    page = plant.browser.get("/specifications").text
+    seen = re.search(r'name="seen" value="(\w+)"', page)[1]
+    taken_back = plant.browser.post(
+        "/specifications",
+        data={"act": "take_back", "seen": seen, "reason": "a slip", "by": "R. Stahl"},
+    )
+
+    assert "Limit of G: 9 or finer, before 8 or finer" in shown
+    assert "Fields of a specimen: 3, before 1" in shown
+    assert "0 conform" not in shown
+    assert (answer.status_code, both.count("[[specification]]")) == (303, 2)
+    assert both.startswith(first.rstrip())
+    assert "version 2" in page
+    assert "Limit of G: 8 or finer, before 9 or finer" in page
+    assert (taken_back.status_code, file.read_text("utf-8").strip()) == (303, first.strip())
+    assert plant.conformity() == "conforms"
+
+
+def test_nothing_is_signed_that_was_not_shown_or_that_changed_since(plant) -> None:
+    file = plant.folder / "specifications.toml"
+    plant.browser.get("/order/4711")
+    before = file.read_text("utf-8")
+
+    unseen = send(plant, "sign", fields="2", reason="why")
+    shown = form_of(send(plant, "check", fields="2").text) | {"by": "R. Stahl", "reason": "why"}
+    other = plant.browser.post("/specifications", data=shown | {"fields": "5", "act": "sign"})
+    without = plant.browser.post("/specifications", data=shown | {"reason": "", "act": "sign"})
+    file.write_text(before + "# somebody was here\n", encoding="utf-8")
+    meanwhile = plant.browser.post("/specifications", data=shown | {"act": "sign"})
+
+    answers = (unseen, other, without, meanwhile)
+    assert [answer.status_code for answer in answers] == [422] * 4
+    assert "Fields of a specimen: 5, before 1" in other.text
+    assert "needs a reason" in without.text
+    assert file.read_text("utf-8") == before + "# somebody was here\n"
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({"material": "", "customer": ""}, "would apply to all"),
+        ({"fields": "many"}, "Fields of a specimen: must be a whole number."),
+        ({"fields": ""}, "Fields of a specimen: is missing."),
+        ({"valid_from": "soon"}, "Valid from: write a day as 2026-01-31."),
+        ({"area_threshold": "x"}, "may look coarser than the limit: must be a number."),
+        ({"um_min": "0,3", "um_max": "0,2"}, "[smallest, largest]"),
+        ({"name": "other"}, "both apply to an order of material 100Cr6"),
+        ({"allow-0": "", "allow-1": "", "allow-2": "", "allow-3": ""}, "Allowed subtypes: is miss"),
+    ],
+)
+def test_what_cannot_be_signed_is_named_in_words(plant, changed, fault) -> None:
+    plant.browser.get("/order/4711")
+
+    page = send(plant, "check", **changed)
+
+    assert page.status_code == 200
+    assert fault in unescape(page.text)
+    assert 'name="seen"' not in page.text.partition('id="spec"')[2]
+
+
+def test_a_limit_forgotten_for_one_of_two_subtypes_and_two_limits_for_a_mean_are_faults(plant):
+    plant.browser.get("/order/4711")
+    g, m = number_of(plant, "G"), number_of(plant, "M")
+
+    forgotten = send(plant, "check", **{f"allow-{m}": "1"}).text
+    own = {f"allow-{m}": "1", f"limit-{m}": "9-10"}
+    mean = send(plant, "check", specimen_rule="mean_of_fields", **own).text
+    each = send(plant, "check", **own).text
+
+    assert g != m
+    assert "subtype M has sizes and no limit" in forgotten
+    assert "one limit for every subtype" in mean
+    assert "Limit of M: 9 or finer" in each
+
+
+def test_only_a_lead_writes_specifications_by_account_or_by_name(plant) -> None:
+    plant.browser.get("/order/4711")
+    password = "four long words here"  # noqa: S105 - of a test
+    for name, role in (("Vera", "viewer"), ("Rita", "reviewer"), ("Lea", "lead")):
+        plant.store.accounts.add(
+            name, kind="person", role=role, by="Ada", at=AT,
+            hashed=auth.hash_password(password, name=name),
+        )  # fmt: skip
+    codes = {}
+    for name in ("Vera", "Rita", "Lea"):
+        browser = plant.open()
+        sent = {"origin": "http://127.0.0.1:8787"}
+        browser.post("/login", data={"name": name, "password": password}, headers=sent)
+        page = browser.get("/specifications").text
+        form = {} if "data-spec" not in page else form_of(page)
+        checked = browser.post(
+            "/specifications", data=form | {"fields": "2", "act": "check"}, headers=sent
+        )
+        signing = (form_of(checked.text) if "data-spec" in checked.text else {}) | {
+            "act": "sign", "reason": "why", "password": password,
+        }  # fmt: skip
+        answer = browser.post("/specifications", data=signing, headers=sent)
+        codes[name] = ("data-spec" in page, answer.status_code)
+
+    assert codes == {"Vera": (False, 403), "Rita": (False, 422), "Lea": (True, 303)}
+
+
+def test_the_german_page_of_specifications_says_nothing_in_english(plant) -> None:
+    plant.browser.get("/order/4711")
+    plant.browser.cookies.set("language", "de")
+
+    checked = send(plant, "check", fields="2", um_min="0,1", um_max="0,3").text
+    faulty = send(plant, "check", fields="x", material="", customer="").text
+
+    assert english_in(checked) == []
+    assert english_in(faulty) == []
+
+
+def test_where_the_file_cannot_be_written_the_page_says_so_before_anything_is_filled_in(
+    plant, monkeypatch
+) -> None:
+    plant.browser.get("/order/4711")
+    monkeypatch.setattr("os.access", lambda path, _mode: "specifications" not in str(path))
+
+    page = plant.browser.get("/specifications").text
+
+    assert "ReadWritePaths=" in page
