@@ -154,7 +154,7 @@ class NeedleHistogram:
 
 @dataclass(frozen=True, slots=True)
 class NeedleField:
-    """The needles of one field; the names are those of the table's columns.
+    """The needles of one field.
 
     Args:
         status: Measured or not.
@@ -220,14 +220,14 @@ class NeedleField:
         Args:
             is_brief: Leave out the longest needles, the orientation and the histogram.
         """
-        columns = self.to_columns() | {"trial": True, "calibrated": self.calibration is not None}
+        document = self.to_document() | {"trial": True, "calibrated": self.calibration is not None}
         left_out = DETAILS if is_brief else ()
-        return {name: value for name, value in columns.items() if name not in left_out}
+        return {name: value for name, value in document.items() if name not in left_out}
 
-    def to_columns(self) -> dict[str, Any]:
-        """Return column → value of its row."""
-        columns = {each.name: getattr(self, each.name) for each in fields(self)}
-        return columns | {
+    def to_document(self) -> dict[str, Any]:
+        """Return it as it is stored."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return values | {
             "status": self.status.value,
             "longest": [needle.to_json() for needle in self.longest],
             "orientation": list(self.orientation),
@@ -235,18 +235,15 @@ class NeedleField:
         }
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, Any]) -> Self:
-        """Build it from the columns of its row."""
-        own = {each.name: columns[each.name] for each in fields(cls)}
-        return cls(
-            **own
-            | {
-                "status": NeedleStatus(own["status"]),
-                "longest": tuple(LongNeedle.from_json(entry) for entry in own["longest"]),
-                "orientation": _to_floats(own["orientation"]),
-                "histogram": NeedleHistogram.from_json(own["histogram"]),
-            }
-        )
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Build it from what `to_document` returned."""
+        values = {
+            "status": NeedleStatus(document["status"]),
+            "longest": tuple(LongNeedle.from_json(entry) for entry in document["longest"]),
+            "orientation": _to_floats(document["orientation"]),
+            "histogram": NeedleHistogram.from_json(document["histogram"]),
+        }
+        return cls(**{**document, **values})
 
 
 def describe_reason(measured: NeedleField) -> Message:

@@ -161,6 +161,7 @@ from .tables import (
     Record as Record,
     Rollout as Rollout,
     RolloutHost as RolloutHost,
+    StatementFile as StatementFile,
 )
 from .results.results import MicrographResult as MicrographResult
 from .bundles.rollout_plan import (
@@ -194,7 +195,6 @@ from .orders.statements import (
     FROZEN as FROZEN,
     FrozenStatement as FrozenStatement,
     NewStatement as NewStatement,
-    StatementFile as StatementFile,
     to_canonical as to_canonical,
     recompute_statement as recompute_statement,
 )

@@ -134,7 +134,8 @@ def fill_there(lab: Lab) -> Known:
     new = NewStatement("B-4711", 1, "", "conforms", "s", True, {"note": f"{HIDDEN}-document"})  # noqa: FBT003
     statement = store.statements.add(new, at=DAY)
     (frozen,) = store.statements.all("B-4711")
-    store.statements.add_files(frozen, [StatementFile("pdf", "en", f"{HIDDEN}-hash", 3, DAY)])
+    facts = {"kind": "pdf", "language": "en", "sha256": f"{HIDDEN}-hash", "size_bytes": 3}
+    store.statements.add_files(frozen, [StatementFile(statement_id=frozen.id, at=DAY, **facts)])
     store.nightly_reports.freeze(NIGHT, f'{{"note": "{HIDDEN}-night"}}', at=DAY)
     _let_in(store)
     _rate(store, fields)

@@ -186,7 +186,11 @@ def arguments(known: Known) -> dict[str, Any]:
         "expected": "any",
         "facts": {"n": 1},
         "facts_json": '{"n": 1}',
-        "files": [StatementFile("html", "en", "x", 1, DAY)],
+        "files": [
+            StatementFile(
+                statement_id=1, kind="html", language="en", sha256="x", size_bytes=1, at=DAY
+            )
+        ],
         "finding": None,
         "fixed": {"order": known.order},
         "findings": [],

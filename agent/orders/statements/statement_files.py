@@ -103,6 +103,7 @@ def write_files(
     write_whole({archive.statement_path(statement.sha256, k): v for k, v in contents.items()})
     rows = [
         StatementFile(
+            statement_id=statement.id,
             kind=kind,
             language=language if kind != JSON else "",
             sha256=hashlib.sha256(content).hexdigest(),

@@ -18,7 +18,7 @@ from agent.store.engine import Repository, reading, writing
 from agent.store.evidence import audit_log
 from agent.store.evidence.acts import append_act
 from agent.store.orders import specimens
-from agent.store.tables import OrderRow, StatementFileRow, StatementRow, TrailRow
+from agent.store.tables import OrderRow, StatementFile, StatementRow, TrailRow
 from agent.store.work.file_states import chunks
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def recompute_statement(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class NewStatement:
-    """A statement that is to be frozen.
+class StatementHead:
+    """What a statement says of itself, without its text.
 
     Attributes:
         order: Number of the order.
@@ -59,8 +59,6 @@ class NewStatement:
         conformity: Conformity of the order.
         state: Hash of the stated facts.
         final: It or an earlier one conforms or does not.
-        document: The whole document.
-        after: Who acted since the statement before → names of the acts.
     """
 
     order: str
@@ -69,36 +67,28 @@ class NewStatement:
     conformity: str
     state: str
     final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewStatement(StatementHead):
+    """A statement that is to be frozen.
+
+    Attributes:
+        document: The whole document.
+        after: Who acted since the statement before → names of the acts.
+    """
+
     document: Mapping[str, Any]
     after: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class FrozenStatement:
-    """A statement without its text; the attributes are those of `StatementRow`."""
+class FrozenStatement(StatementHead):
+    """A statement without its text; `id`, `sha256` and `at` are those of `StatementRow`."""
 
     id: int
-    order: str
-    number: int
     sha256: str
-    previous: str
-    conformity: str
-    state: str
-    final: bool
     at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class StatementFile:
-    """A file that was made of a statement; the attributes are those of `StatementFileRow`."""
-
-    kind: str
-    language: str
-    sha256: str
-    size_bytes: int
-    at: datetime
-    signed_by: str = ""
-    note: str = ""
 
 
 class Statements(Repository):
@@ -125,7 +115,7 @@ class Statements(Repository):
                     for batch in chunks(sorted(numbers))
                     for row in session.exec(query.where(col(OrderRow.number).in_(batch)))
                 ]
-        return {(frozen := _to_statement(*row)).order: frozen for row in rows}
+        return {(frozen := FrozenStatement(*row)).order: frozen for row in rows}
 
     def all(self, number: str) -> list[FrozenStatement]:
         """Return the statements of an order, the first one first."""
@@ -134,13 +124,13 @@ class Statements(Repository):
             if order is None:
                 return []
             query = self._select().where(StatementRow.order_id == order.id)
-            return [_to_statement(*row) for row in session.exec(query)]
+            return [FrozenStatement(*row) for row in session.exec(query)]
 
     def every(self) -> list[FrozenStatement]:
         """Return every statement, in the sequence in which they were made."""
         with reading(self._engine) as session:
             rows = session.exec(self._select().order_by(col(StatementRow.id))).all()
-        return [_to_statement(*row) for row in rows]
+        return [FrozenStatement(*row) for row in rows]
 
     def newest_id(self) -> int:
         """Return the row id of the newest statement of the site, 0 where there is none."""
@@ -159,7 +149,7 @@ class Statements(Repository):
         """Return a statement by its hash, or None."""
         with reading(self._engine) as session:
             row = session.exec(self._select().where(StatementRow.sha256 == sha256)).first()
-        return _to_statement(*row) if row else None
+        return FrozenStatement(*row) if row else None
 
     def text(self, sha256: str) -> str:
         """Return the text of a statement byte for byte.
@@ -227,7 +217,7 @@ class Statements(Repository):
             kind: Of the file.
             limit: At most so many.
         """
-        has = select(StatementFileRow.statement_id).where(StatementFileRow.kind == kind)
+        has = select(StatementFile.statement_id).where(StatementFile.kind == kind)
         query = (
             self._select()
             .where(
@@ -238,50 +228,40 @@ class Statements(Repository):
             .limit(limit)
         )
         with reading(self._engine) as session:
-            return [_to_statement(*row) for row in session.exec(query)]
+            return [FrozenStatement(*row) for row in session.exec(query)]
 
     def files(self, sha256: str) -> list[StatementFile]:
         """Return the files that were made of a statement."""
         query = (
-            select(StatementFileRow)
-            .join(StatementRow, col(StatementRow.id) == col(StatementFileRow.statement_id))
+            select(StatementFile)
+            .join(StatementRow, col(StatementRow.id) == col(StatementFile.statement_id))
             .where(StatementRow.sha256 == sha256)
-            .order_by(col(StatementFileRow.id))
+            .order_by(col(StatementFile.id))
         )
         with reading(self._engine) as session:
-            return [_to_file(row) for row in session.exec(query)]
+            return list(session.exec(query))
 
     def every_file(self) -> Iterator[tuple[str, StatementFile]]:
         """Yield the hash of each statement with each file that was made of it."""
         query = (
-            select(StatementRow.sha256, StatementFileRow)
-            .join(StatementRow, col(StatementRow.id) == col(StatementFileRow.statement_id))
-            .order_by(col(StatementFileRow.id))
+            select(StatementRow.sha256, StatementFile)
+            .join(StatementRow, col(StatementRow.id) == col(StatementFile.statement_id))
+            .order_by(col(StatementFile.id))
         )
         with reading(self._engine) as session:
-            rows = [(sha256, _to_file(row)) for sha256, row in session.exec(query)]
+            rows = session.exec(query).all()
         yield from rows
 
     def add_files(self, statement: FrozenStatement, files: Sequence[StatementFile]) -> bool:
         """Record the files that were made of a statement; False where another agent has."""
         with writing(self._engine) as session:
             audit_log.lock(session)
-            known = select(StatementFileRow.id).where(StatementFileRow.statement_id == statement.id)
+            known = select(StatementFile.id).where(StatementFile.statement_id == statement.id)
             if session.exec(known).first() is not None:
                 return False
             for file in files:
-                row = StatementFileRow(
-                    statement_id=statement.id,
-                    kind=file.kind,
-                    language=file.language,
-                    sha256=file.sha256,
-                    size_bytes=file.size_bytes,
-                    signed_by=file.signed_by,
-                    note=file.note,
-                    at=file.at,
-                )
                 names = {"statement_id": statement.sha256}
-                append_act(session, FILED, row, names=names, subject=statement.order)
+                append_act(session, FILED, file, names=names, subject=statement.order)
         return True
 
     # --- audit log ---
@@ -322,14 +302,14 @@ class Statements(Repository):
 
     def _select(self) -> Any:
         columns = (
-            StatementRow.id,
             OrderRow.number,
             StatementRow.number,
-            StatementRow.sha256,
             StatementRow.previous_sha256,
             StatementRow.conformity,
             StatementRow.state,
             StatementRow.final,
+            StatementRow.id,
+            StatementRow.sha256,
             StatementRow.at,
         )
         return (
@@ -337,19 +317,3 @@ class Statements(Repository):
             .join(OrderRow, col(OrderRow.id) == col(StatementRow.order_id))
             .order_by(col(StatementRow.id))
         )
-
-
-def _to_statement(*values: Any) -> FrozenStatement:
-    return FrozenStatement(*values)
-
-
-def _to_file(row: StatementFileRow) -> StatementFile:
-    return StatementFile(
-        kind=row.kind,
-        language=row.language,
-        sha256=row.sha256,
-        size_bytes=row.size_bytes,
-        at=row.at,
-        signed_by=row.signed_by,
-        note=row.note,
-    )

@@ -22,7 +22,7 @@ from agent.store.tables import (
     MicrographRow,
     PathRow,
     ResultRow,
-    SearchRow,
+    SearchEntry,
     SourceRow,
 )
 from agent.store.work.file_states import State
@@ -155,7 +155,7 @@ class LiveFigures(Repository):
             )
             .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
             .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
-            .outerjoin(SearchRow, col(SearchRow.micrograph_id) == col(MicrographRow.id))
+            .outerjoin(SearchEntry, col(SearchEntry.micrograph_id) == col(MicrographRow.id))
             .where(*self._between(after, until))
             .group_by(col(SourceRow.name), code)
         )
@@ -204,7 +204,7 @@ class LiveFigures(Repository):
             )
             .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
             .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
-            .outerjoin(SearchRow, col(SearchRow.micrograph_id) == col(MicrographRow.id))
+            .outerjoin(SearchEntry, col(SearchEntry.micrograph_id) == col(MicrographRow.id))
             .where(*self._between(after, until))
             .group_by(group, code)
         )
@@ -258,7 +258,7 @@ class LiveFigures(Repository):
 
 def _is_hidden() -> Any:
     # The search finds no code of a micrograph that waits and has a hidden answer.
-    return sqlalchemy.and_(_waits(), func.coalesce(col(SearchRow.code), "") == "")
+    return sqlalchemy.and_(_waits(), func.coalesce(col(SearchEntry.code), "") == "")
 
 
 def _waits() -> Any:

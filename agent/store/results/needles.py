@@ -226,5 +226,5 @@ class NeedleFields(Repository):
                     col(NeedleFieldRow.result_id).in_(batch),
                 )
                 for row in session.exec(query):
-                    found[row.result_id] = NeedleField.from_columns(row.model_dump())
+                    found[row.result_id] = NeedleField.from_document(row.facts)
         return found

@@ -302,7 +302,7 @@ def _withdraw_current(session: Session, micrograph: MicrographRow) -> int | None
 def _build_needles(needles: NeedleField | None, whose: AgentIdentity) -> NeedleFieldRow | None:
     if needles is None:
         return None
-    return NeedleFieldRow(site_id=whose.site_id, result_id=0, **needles.to_columns())
+    return NeedleFieldRow(site_id=whose.site_id, result_id=0, facts=needles.to_document())
 
 
 def _prediction_columns(prediction: Prediction) -> dict[str, Any]:

@@ -44,7 +44,7 @@ from agent.store.search.search_terms import (
     parse_search,
 )
 from agent.store.search.search_updates import WORDS
-from agent.store.tables import MicrographRow, ResultRow, SearchRow
+from agent.store.tables import MicrographRow, ResultRow, SearchEntry
 from agent.store.work.file_states import chunks
 
 if TYPE_CHECKING:
@@ -204,10 +204,12 @@ class Search(Repository):
         """
         query = (
             select_columns(col(MicrographRow.public_id))
-            .join(SearchRow, col(SearchRow.micrograph_id) == col(MicrographRow.id), isouter=True)
+            .join(
+                SearchEntry, col(SearchEntry.micrograph_id) == col(MicrographRow.id), isouter=True
+            )
             .where(
                 col(MicrographRow.public_id).in_(list(public_ids)),
-                func.coalesce(col(SearchRow.code), "") == "",
+                func.coalesce(col(SearchEntry.code), "") == "",
             )
         )
         with reading(self._engine) as session:
@@ -218,16 +220,16 @@ class Search(Repository):
         query = (
             select_columns(
                 col(MicrographRow.public_id),
-                col(SearchRow.taken_at),
-                col(SearchRow.source),
-                col(SearchRow.microscope),
-                col(SearchRow.reviewer),
-                col(SearchRow.code),
-                col(SearchRow.outcome),
+                col(SearchEntry.taken_at),
+                col(SearchEntry.source),
+                col(SearchEntry.microscope),
+                col(SearchEntry.reviewer),
+                col(SearchEntry.code),
+                col(SearchEntry.outcome),
             )
-            .join(MicrographRow, col(MicrographRow.id) == col(SearchRow.micrograph_id))
-            .where(col(SearchRow.site_id) == self._whose.site_id)
-            .order_by(col(SearchRow.micrograph_id).desc())
+            .join(MicrographRow, col(MicrographRow.id) == col(SearchEntry.micrograph_id))
+            .where(col(SearchEntry.site_id) == self._whose.site_id)
+            .order_by(col(SearchEntry.micrograph_id).desc())
             .limit(limit)
         )
         with reading(self._engine) as session:
@@ -257,22 +259,22 @@ class Search(Repository):
         number = self._number()
         wanted = (
             select_columns(
-                col(SearchRow.micrograph_id),
-                col(SearchRow.taken_at),
-                *(getattr(SearchRow, name) for name in FACETS),
+                col(SearchEntry.micrograph_id),
+                col(SearchEntry.taken_at),
+                *(getattr(SearchEntry, name) for name in FACETS),
             )
             .select_from(sql_table(WORDS))
-            .join(SearchRow, col(SearchRow.micrograph_id) == number)
-            .where(col(SearchRow.site_id) == self._whose.site_id)
+            .join(SearchEntry, col(SearchEntry.micrograph_id) == number)
+            .where(col(SearchEntry.site_id) == self._whose.site_id)
         )
         for name, values in chosen.items():  # a term is a hash, and this is exact
-            wanted = wanted.where(col(getattr(SearchRow, name)).in_(values))
+            wanted = wanted.where(col(getattr(SearchEntry, name)).in_(values))
         since, until = instants
         if since is not None and until is not None:
             ends = self._find_ends(session, since, until)
             if ends is None:
                 return None
-            taken_at = col(SearchRow.taken_at)
+            taken_at = col(SearchEntry.taken_at)
             wanted = wanted.where(number.between(*ends), taken_at >= since, taken_at < until)
         if self._is_sqlite:
             match = self._keep_common_whole(session, match)
@@ -395,12 +397,12 @@ class Search(Repository):
     def _find_ends(self, session: Session, since: datetime, until: datetime) -> Any:
         """Return the first and last number of a time, which the text search skips to, or None."""
         # Added to 0, as PostgreSQL would walk the primary key from both ends to the time.
-        own = col(SearchRow.micrograph_id)
+        own = col(SearchEntry.micrograph_id)
         numbers = own if self._is_sqlite else own + 0
         query = select_columns(func.min(numbers), func.max(numbers)).where(
-            col(SearchRow.site_id) == self._whose.site_id,
-            col(SearchRow.taken_at) >= since,
-            col(SearchRow.taken_at) < until,
+            col(SearchEntry.site_id) == self._whose.site_id,
+            col(SearchEntry.taken_at) >= since,
+            col(SearchEntry.taken_at) < until,
         )
         first, last = session.execute(query).one()
         return None if first is None else (first, last)

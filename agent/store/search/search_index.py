@@ -8,7 +8,6 @@ and everything is computed again.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, and_, inspect, text
@@ -27,7 +26,7 @@ from agent.store.tables import (
     PathRow,
     ResultRow,
     Row,
-    SearchRow,
+    SearchEntry,
     SourceRow,
 )
 from agent.store.work.file_states import chunks
@@ -35,7 +34,6 @@ from agent.triage import Handling, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from agent.store.people.label_decisions import LabelView
 
@@ -49,21 +47,6 @@ OUTCOMES = (
 
 _READ = ("public_id", "content_id", "site_id", "sha256", "taken_at", "relative", "process_extra")
 _FILL_ROWS = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """An entry as it is stored, see `SearchRow`."""
-
-    micrograph_id: int
-    site_id: int
-    taken_at: datetime
-    source: str
-    code: str
-    outcome: str
-    microscope: str
-    reviewer: str
-    digest: str
 
 
 # --- in the transaction of the rows ---------------------------------------------------------------
@@ -81,14 +64,10 @@ def list_micrographs(session: Session, content_ids: Collection[int]) -> list[int
 def refresh(session: Session, micrograph_ids: Sequence[int]) -> None:
     """Write the entries of micrographs as their rows are now; equal entries are left alone."""
     for batch in chunks(micrograph_ids):
-        stored = {
-            row.micrograph_id: IndexEntry(*row)
-            for row in session.execute(
-                select_columns(*(getattr(SearchRow, name) for name in IndexEntry.__slots__)).where(
-                    col(SearchRow.micrograph_id).in_(batch)
-                )
-            )
-        }
+        query = select(SearchEntry).where(col(SearchEntry.micrograph_id).in_(batch))
+        # What `_write` wrote before is read too: the session does not know of it.
+        entries = session.exec(query.execution_options(populate_existing=True))
+        stored = {entry.micrograph_id: entry for entry in entries}
         computed = [
             pair
             for pair in _compute(session, batch)
@@ -98,12 +77,12 @@ def refresh(session: Session, micrograph_ids: Sequence[int]) -> None:
             _write(session, computed)
 
 
-def _write(session: Session, computed: Sequence[tuple[IndexEntry, str]]) -> None:
+def _write(session: Session, computed: Sequence[tuple[SearchEntry, str]]) -> None:
     insert = insert_for(session)(Row.metadata.tables["search_entry"])
     changed = {name: insert.excluded[name] for name in _CHANGING}
     session.execute(
         insert.on_conflict_do_update(index_elements=["micrograph_id"], set_=changed),
-        [asdict(entry) for entry, _words in computed],
+        [entry.model_dump() for entry, _words in computed],
     )
     is_sqlite = session.get_bind().dialect.name == "sqlite"
     session.execute(
@@ -124,7 +103,7 @@ _KEEP_POSTGRESQL = (
 # --- what an entry is -----------------------------------------------------------------------------
 
 
-def _compute(session: Session, micrograph_ids: Sequence[int]) -> Iterator[tuple[IndexEntry, str]]:
+def _compute(session: Session, micrograph_ids: Sequence[int]) -> Iterator[tuple[SearchEntry, str]]:
     """Yield the entries of micrographs, each with its words."""
     columns = Row.metadata.tables["micrograph"].columns
     query = (
@@ -177,7 +156,7 @@ def _find_names(session: Session, micrograph_ids: Sequence[int]) -> Mapping[int,
 
 def _build(
     row: Any, names: Iterable[str], decisions: Sequence[LabelView], suspect: Collection[int]
-) -> tuple[IndexEntry, str]:
+) -> tuple[SearchEntry, str]:
     standing = [label for label in decisions if not label.undone]
     two = row.handling is not None and label_decisions.asks_two(
         row.sha256, row.thresholds, row.handling
@@ -211,10 +190,17 @@ def _build(
         },
     )
     microscope = process.get("microscope", "")
-    entry = IndexEntry(
-        row.number, row.site_id, row.taken_at, row.source, code, outcome, microscope, reviewer,
+    entry = SearchEntry(
+        micrograph_id=row.number,
+        site_id=row.site_id,
+        taken_at=row.taken_at,
+        source=row.source,
+        code=code,
+        outcome=outcome,
+        microscope=microscope,
+        reviewer=reviewer,
         digest=hashlib.blake2s(words.encode(), digest_size=8).hexdigest(),
-    )  # fmt: skip
+    )
     return entry, words
 
 
@@ -290,8 +276,8 @@ def _fill(connection: Connection) -> None:
     with SiteSession(bind=connection) as session:
         while numbers := session.exec(
             select(MicrographRow.id)
-            .outerjoin(SearchRow, col(SearchRow.micrograph_id) == col(MicrographRow.id))
-            .where(col(MicrographRow.id) > last, col(SearchRow.micrograph_id).is_(None))
+            .outerjoin(SearchEntry, col(SearchEntry.micrograph_id) == col(MicrographRow.id))
+            .where(col(MicrographRow.id) > last, col(SearchEntry.micrograph_id).is_(None))
             .order_by(col(MicrographRow.id))
             .limit(_FILL_ROWS)
         ).all():

@@ -57,11 +57,11 @@ from .sites import (
 )
 from .search import (
     SavedViewRow as SavedViewRow,
-    SearchRow as SearchRow,
+    SearchEntry as SearchEntry,
 )
 from .statements import (
     OrderClaimRow as OrderClaimRow,
     SpecificationRow as SpecificationRow,
-    StatementFileRow as StatementFileRow,
+    StatementFile as StatementFile,
     StatementRow as StatementRow,
 )

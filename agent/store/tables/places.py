@@ -95,8 +95,7 @@ class NeedleMeasurementRow(OfSite, Row, table=True):
 class NeedleFieldRow(OfSite, Row, table=True):
     """The needles of a micrograph, measured with one of its results; never changed.
 
-    The columns are those of `agent.needles.NeedleField`. `calibration` is None where the site has
-    none. Lengths are None where `status` is "not_measured"; `reason` then has the cause.
+    `facts` is `agent.needles.NeedleField` as its `to_document` returns it.
     """
 
     __tablename__: ClassVar[Any] = "needle_field"
@@ -105,27 +104,4 @@ class NeedleFieldRow(OfSite, Row, table=True):
     id: int = number_column()
     site_id: int = site_column()
     result_id: int = Field(foreign_key="result.id")
-    status: str
-    reason: str = ""
-    network: str = ""
-    calibration: str | None = None
-    pixel_um: float | None = None
-    area_um2: float | None = None
-    structure_share: float | None = None
-    measured_share: float | None = None
-    needles: int = 0
-    l50_um: float | None = None
-    l90_um: float | None = None
-    l99_um: float | None = None
-    l50_number_um: float | None = None
-    l90_number_um: float | None = None
-    l99_number_um: float | None = None
-    maximum_um: float | None = None
-    anisotropy: float | None = None
-    heterogeneity: float | None = None
-    intercept_um: float | None = None
-    expected_l50_um: float | None = None
-    expected_error: float | None = None
-    longest: list[dict[str, Any]] = json_column(empty=list)
-    orientation: list[float] = json_column(empty=list)
-    histogram: dict[str, Any] = json_column()
+    facts: dict[str, Any] = json_column()

@@ -17,7 +17,7 @@ from agent.store.tables.base import (
 )
 
 
-class SearchRow(OfSite, Row, table=True):
+class SearchEntry(OfSite, Row, table=True):
     """What the search finds of a micrograph, computed from its rows (`search_index`).
 
     `code` is "" while the model's answer is hidden from reviewers. Its words are in a table of the

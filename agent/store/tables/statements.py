@@ -83,7 +83,7 @@ class StatementRow(OfSite, Row, table=True):
     document: str = Field(sa_column=Column(Text, nullable=False))  # text: it is what was hashed
 
 
-class StatementFileRow(OfSite, Row, table=True):
+class StatementFile(OfSite, Row, table=True):
     """A file made from a statement, such as its PDF: appended, never changed.
 
     `signed_by` is the subject of the certificate, "" for an unsigned file; `note` is the reason.

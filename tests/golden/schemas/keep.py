@@ -59,7 +59,8 @@ def fill(store: Store) -> None:
     said = {"order": "4711", "number": 1, "conformity": "conforms", "at": AT.isoformat()}
     store.statements.add(NewStatement(order="4711", document=said, **state), at=AT)
     (frozen,) = store.statements.all("4711")
-    store.statements.add_files(frozen, [StatementFile("pdf", "en", "a hash", 3, AT)])
+    facts = {"kind": "pdf", "language": "en", "sha256": "a hash", "size_bytes": 3}
+    store.statements.add_files(frozen, [StatementFile(statement_id=frozen.id, at=AT, **facts)])
     store.nightly_reports.freeze(AT.date(), '{"n": 2}', at=AT)
     store.accounts.add("Ada", kind="person", role="lead", hashed="a hash", by="Ada", at=AT)
     store.accounts.begin("Ada", cookie="another hash", at=AT)
