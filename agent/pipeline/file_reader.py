@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from agent.orders.facts.process_data import (
@@ -15,6 +16,7 @@ from agent.orders.facts.process_data import (
 )
 from agent.pipeline.crop_triage import merge_metadata
 from agent.pipeline.in_flight import InFlightFile
+from agent.store import number_key
 from agent.watch import Provenance, is_below_link, locate
 
 if TYPE_CHECKING:
@@ -145,6 +147,7 @@ class FileReader:
             notes=notes,
             given=claim.process_data,
             exact_numbers=self._store.exact_numbers,
+            listed_as=self._find_earlier(claim, source) if claim.origin == "watch" else {},
         )
         scale = source.um_per_px(keys.process_data, on=self._now().date())
         began_s = time.perf_counter()
@@ -157,6 +160,20 @@ class FileReader:
             claims=keys.claims,
             began_s=began_s,
         )
+
+    def _find_earlier(self, claim: Claim, source: Provenance) -> Mapping[str, str]:
+        """Return what a name meant by a pattern that was edited since it was listed, {} if nothing.
+
+        Only where that is another known order: a wrong pattern that is mended makes none.
+        """
+        key = partial(number_key, exact=self._store.exact_numbers)
+        today = {key(place.get("order", "")) for place in source.named_places(claim.relative)}
+        for pattern, fixed in self._store.sources.list_readings(claim.source, claim.content_id):
+            for place in Provenance(fixed, pattern).named_places(claim.relative):
+                order = place.get("order", "")
+                if order and key(order) not in today and self._store.orders.order(order):
+                    return place
+        return {}
 
     def _needs_another_scale(self, file: InFlightFile, crops: Sequence[Crop]) -> bool:
         source = self._sources.get(file.claim.source)

@@ -86,7 +86,7 @@ def write_down(
     if source and (look.listed or look.settling or look.at_rest or look.ignored):
         folder = str(watched.state.folder)
         store.sources.note_reading(
-            watched.state.name, folder, pattern=source.pattern, fixed=source.fixed, at=at
+            watched.state.name, folder, pattern=source.pattern, fixed=source.fixed
         )
     for _ in _iter_written(
         look.settling, watched, lambda files: store.files.add_settling(files, at=at)

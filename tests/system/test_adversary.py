@@ -107,6 +107,10 @@ class Bench(Desk):
             folder = self.folder / source.folder
             found = dict(sorted(list_folder(folder).pictures.items()))
             files = [ListedFile(source.name, folder, name, *facts) for name, facts in found.items()]
+            fixed = source.fixed_process_data()
+            self.store.sources.note_reading(
+                source.name, str(folder), pattern=source.pattern, fixed=fixed
+            )
             self.store.files.add(files, at=self.at)
             missed = self.store.files.list_known(source.name).keys() - found.keys()
             self.store.files.mark_gone(source.name, missed, at=self.at)
@@ -699,6 +703,37 @@ def test_a_file_in_a_folder_of_another_order_holds_both(bench):
 
     assert (bench.word(), bench.word("9999")) == ("undecided", "undecided")
     assert "is named for specimen 01 by its path" in bench.missing()
+
+
+@pytest.mark.parametrize("back", [timedelta(0), timedelta(hours=9)], ids=["", "clock set back"])
+def test_a_file_read_after_an_edit_of_the_pattern_holds_what_its_name_meant_before(bench, back):
+    bench.three()
+    bench.work()
+    bench.shoot("4711_01_4.tif", COARSE)
+    bench.arrive()
+    bench.at -= back
+    settings = bench.folder / "agent.toml"
+    text = settings.read_text("utf-8")
+    settings.write_text(text.replace("(?P<order>", r"(?P<order>\\d)(?:"), encoding="utf-8")
+    waiting = bench.word()
+    bench.work()
+
+    assert bench.store.orders.order("4") is not None
+    assert (waiting, bench.word()) == ("undecided", "undecided")
+    assert "is named for specimen 01 by its path" in bench.missing()
+
+
+def test_a_wrong_pattern_that_is_mended_while_files_wait_makes_no_order_and_holds_none(bench):
+    settings = bench.folder / "agent.toml"
+    right = settings.read_text("utf-8")
+    settings.write_text(right.replace("(?P<order>", r"(?P<order>\\d)(?:"), encoding="utf-8")
+    bench.three()
+    bench.arrive()
+    settings.write_text(right, encoding="utf-8")
+    bench.work()
+
+    assert bench.word() == "conforms", bench.missing()
+    assert bench.store.orders.order("4") is None
 
 
 def test_a_folder_of_the_same_order_is_no_conflict():

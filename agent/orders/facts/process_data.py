@@ -13,6 +13,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.files.whole_file import open_regular
@@ -54,6 +55,7 @@ GERMAN = {
     "objektiv": "objective",
 }
 """Words of German microscope notes → process data."""
+NOTHING_ELSE: Mapping[str, str] = MappingProxyType({})
 _LINE = re.compile(r"\s*\W*([\w -]+?)\W*\s*[:=]\s*(.*?)\s*")
 
 
@@ -80,6 +82,7 @@ def collect_keys(
     given: Mapping[str, str],
     exact_numbers: bool = False,
     notes: Sequence[Mapping[str, str]] = (),
+    listed_as: Mapping[str, str] = NOTHING_ELSE,
 ) -> Keys:
     """Collect the process data of a file's micrographs.
 
@@ -90,6 +93,7 @@ def collect_keys(
         given: What was sent with it, by a program or a manifest.
         exact_numbers: Numbers that differ in case, spaces or leading zeros are two.
         notes: The notes that `beside` was made of, where one may contradict another.
+        listed_as: What its name meant when it was listed, where that is another known order.
     """
     path = source.process_data(relative)
     merged = {**path, **beside, **given}
@@ -99,6 +103,7 @@ def collect_keys(
     sources = {
         "its path": by_path,
         "its name": {} if by_name == _select_place(path) else by_name,
+        "its name when it was listed": _select_place(listed_as),
         "the note beside it": beside,
         "its sender": given,
         **{f"note {n} beside it": note for n, note in enumerate(notes[1:], 2)},
@@ -122,6 +127,7 @@ def collect_keys(
 ORIGINS = {
     "its path": "path",
     "its name": "path",
+    "its name when it was listed": "path",
     "the note beside it": "note",
     "its sender": "sender",
 }

@@ -23,7 +23,7 @@ from agent.store.engine import (
 from agent.store.evidence import audit_log, quality_records
 from agent.store.results.stored_facts import NOT_FROZEN
 from agent.store.sites.site_scope import EVERY_SITE, bind
-from agent.store.tables import AgentRow, SiteRow, SourceRow, TrailRow
+from agent.store.tables import AgentRow, ContentRow, SiteRow, SourceRow, TrailRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -148,15 +148,18 @@ OUTAGE = "outage"
 
 
 READINGS = "readings"
-"""Key of a source's facts: how its names were read, by each agent, and until when."""
+"""Key of a source's facts: how its names were read, by each agent, and up to which content."""
 
 
-def list_readings(row: SourceRow, since: datetime) -> list[tuple[str, Mapping[str, str]]]:
-    """Return pattern and fixed process data by which names were read at an instant or later."""
+def list_readings(row: SourceRow, content: int) -> list[tuple[str, Mapping[str, str]]]:
+    """Return pattern and fixed process data by which names were read since a content was listed.
+
+    The sequence is that of the contents, as a clock may be set back.
+    """
     return [
         (str(known["pattern"]), dict(known["fixed"]))
         for known in row.facts.get(READINGS, ())
-        if not known["until"] or datetime.fromisoformat(known["until"]) >= since
+        if known["until"] is None or known["until"] >= content
     ]
 
 
@@ -195,7 +198,7 @@ class Sources(Repository):
         write_retrying(self._engine, lambda session: _record(session, self._whose, states))
 
     def note_reading(
-        self, name: str, folder: str, *, pattern: str, fixed: Mapping[str, str], at: datetime
+        self, name: str, folder: str, *, pattern: str, fixed: Mapping[str, str]
     ) -> None:
         """Record how this agent reads the names of a source, before it records a file of it.
 
@@ -207,7 +210,6 @@ class Sources(Repository):
             folder: Of the source.
             pattern: Regular expression of its paths, or "".
             fixed: Process data of every file.
-            at: Now, aware UTC.
         """
         own = {
             "agent": self._whose.agent_id,
@@ -226,14 +228,21 @@ class Sources(Repository):
             if row is None:
                 return
             is_replaced = {"agent": self._whose.agent_id, "until": None}.items()
+            newest = session.exec(select(func.max(ContentRow.id))).one() or 0
             before = [
-                {**known, "until": at.isoformat()} if is_replaced <= known.items() else known
+                {**known, "until": newest} if is_replaced <= known.items() else known
                 for known in row.facts.get(READINGS, ())
             ]
             row.facts = {**row.facts, READINGS: [*before, own]}
             session.add(row)
 
         write_retrying(self._engine, write)
+
+    def list_readings(self, name: str, content: int) -> list[tuple[str, Mapping[str, str]]]:
+        """Return how the names of a source were read since a content was listed."""
+        with reading(self._engine) as session:
+            row = _source(session, self._whose, name)
+            return list_readings(row, content) if row else []
 
     def list_fixed(self, key: str) -> dict[str, frozenset[str]]:
         """Return source → the values that a column of every file of it had, now or earlier."""

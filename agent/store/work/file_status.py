@@ -226,7 +226,7 @@ def _read_names(
     return {
         row.name: read
         for row in sources
-        if row.name in own and (read := list_readings(row, content.first_seen_at))
+        if row.name in own and (read := list_readings(row, content.id))
     }
 
 

@@ -87,7 +87,7 @@ def store(address, request):
 def test_what_is_read_for_an_order_is_what_all_of_it_says(store, drawn, listed) -> None:
     # Examples add up in one database: more files and numbers make the law only harder to keep.
     newest = 0
-    store.sources.note_reading("gone", "/export", pattern="", fixed={"order": "a7"}, at=AT)
+    store.sources.note_reading("gone", "/export", pattern="", fixed={"order": "a7"})
     for facts in drawn:
         newest = take(store, SimpleNamespace(**facts), newest)
     store.orders.take_list(

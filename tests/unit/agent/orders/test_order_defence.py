@@ -405,7 +405,6 @@ def list_file(desk, name, source="LOM-07", at=AT):
         "/export",
         pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)",
         fixed={"material": "100Cr6"},
-        at=at,
     )
     desk.store.files.add([ListedFile(source, Path("/export"), name, 10, 1)], at=at)
 
@@ -465,7 +464,7 @@ def test_a_file_listed_after_an_edit_means_only_what_the_settings_say_since(desk
     three(desk)
     list_file(desk, "4711_01_1.tif")  # an unread one, under the earlier pattern
     later = AT + timedelta(hours=1)
-    desk.store.sources.note_reading("LOM-07", "/export", pattern="", fixed={}, at=later)
+    desk.store.sources.note_reading("LOM-07", "/export", pattern="", fixed={})
     edit_settings(desk, lambda toml: toml.replace("(?P<order>", "(?P<batch>"))
     desk.store.files.add(
         [ListedFile("LOM-07", Path("/export"), "4711_01_5.tif", 10, 1)],
@@ -475,12 +474,21 @@ def test_a_file_listed_after_an_edit_means_only_what_the_settings_say_since(desk
     assert missing(desk) == "specimen 01: 1 file still to be read"
 
 
+def test_the_order_of_edit_and_listing_is_that_of_their_numbers_not_of_a_clock(desk):
+    three(desk)
+    list_file(desk, "4711_01_4.tif", at=AT + timedelta(hours=9))  # the clock was set back since
+    desk.store.sources.note_reading("LOM-07", "/export", pattern="", fixed={})
+    edit_settings(desk, lambda toml: toml.replace("(?P<order>", "(?P<batch>"))
+
+    assert missing(desk) == "specimen 01: 1 file still to be read"
+
+
 def test_a_source_that_another_pc_watches_holds_what_its_unread_files_name(desk):
     three(desk)
     other = Store.open(
         f"sqlite:///{desk.lab.folder / 'martensight.db'}", site="Plant 1", agent="PC-B"
     )
-    other.sources.note_reading("Y", "/y", pattern="", fixed={"order": "4711"}, at=AT)
+    other.sources.note_reading("Y", "/y", pattern="", fixed={"order": "4711"})
     other.files.add([ListedFile("Y", Path("/y"), "Image 1.tif", 10, 1)], at=AT)
     other.close()
 
