@@ -222,6 +222,7 @@ ACTS: dict[str, str] = {
     "automatic.recorded": marked("automatic conformity switched"),
     "specifications.recorded": marked("specifications changed"),
     "scale_check.recorded": marked("stage micrometer measured"),
+    "clock_set.recorded": marked("clock of a PC was set"),
     "settings.changed": marked("settings changed"),
     "model.promoted": marked("bundle promoted"),
     "micrograph.asked_again": marked("review requested again"),

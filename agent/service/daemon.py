@@ -138,7 +138,7 @@ class Agent:
         self._stop = threading.Event()
         self._restarts = False
         self._listener = before.take_listener(settings) if before else None
-        self._set_back_s = 0.0
+        self._set_back_s = self._set_ahead_s = 0.0
         self._affected: list[Affected] = []
         self._outside = ShareFacts()
         self._affected_at_s = 0.0
@@ -375,7 +375,9 @@ class Agent:
             )
             if self.problems.say("stuck", stuck) and stuck:
                 log.error("work.stuck", still_s=round(still_s))
-            self._set_back_s += max(-vitals.look().total_seconds(), 0.0)
+            jump_s = vitals.look().total_seconds()
+            self._set_back_s += max(-jump_s, 0.0)
+            self._set_ahead_s += max(jump_s, 0.0)
             self._beat(store, watches)
             self._meter.write(measures, self.problems)
             if not dead and not stuck:
@@ -435,6 +437,11 @@ class Agent:
         if self._set_back_s:
             store.work_queue.shift_clock(timedelta(seconds=self._set_back_s), at=self._now())
             self._set_back_s = 0.0
+        if self._set_ahead_s:  # one that was set back shows in what is listed next
+            names = [source.name for source in self._settings.sources]
+            ahead = timedelta(seconds=self._set_ahead_s)
+            store.sources.note_clock_ahead(names, ahead, at=self._now())
+            self._set_ahead_s = 0.0
 
     def _facts(self) -> dict[str, Any]:
         return {

@@ -81,6 +81,7 @@ from .results.stored_facts import (
 from .evidence.acts import name_odd as name_odd
 from .evidence.declaration import (
     CHANGEABLE as CHANGEABLE,
+    NOT_BEFORE as NOT_BEFORE,
     RELEASED_AFTER as RELEASED_AFTER,
 )
 from .evidence.history import HistoryQuery as HistoryQuery

@@ -2,7 +2,8 @@
 
 A field that no one can assign proves nothing, and it may be the one that breaks the limit. It holds
 each order whose number it could mean, and each order of whose source it came within the hour, until
-a reviewer assigns or dismisses it.
+a reviewer assigns or dismisses it. Where a clock was set in between, the times before and since it
+count.
 """
 
 from __future__ import annotations
@@ -264,7 +265,8 @@ def find_possible(
         return NOTHING
     key = partial(number_key, exact=store.exact_numbers)
     if strays is None:
-        strays = store.orders.unassigned(between=span)
+        is_steady = not any(field.steady_at for _specimen, field in _iter_fields(view))
+        strays = store.orders.unassigned(between=span if is_steady else None)
 
     @cache  # the names of one source have words in common
     def is_other(*words: str) -> bool:
@@ -350,7 +352,9 @@ def list_possible_orders(store: Store, public_id: str) -> list[str]:
     if stray is None:
         return []
     view = stray.view
-    times = [view.taken_at or view.result.done_at, *(at for _source, _path, at in stray.names)]
+    times = [view.taken_at or view.result.done_at, *(at for _, _, at, _ in stray.names)]
+    if any(steady_at for *_name, steady_at in stray.names):
+        times += store.sources.list_clock_times(near=times, apart=NEARBY)
     shots = store.order_changes.list_shots_between(min(times) - NEARBY, max(times) + NEARBY)
     orders = (store.orders.order(number) for number in sorted({shot.order for shot in shots}))
     return [
@@ -427,6 +431,9 @@ def list_possible(
             days, or that a list names and that has no field.
     """
     came, number = list(_iter_came(view)), key(view.number)
+    steady = [
+        (field.view.source, field.steady_at) for _, field in _iter_fields(view) if field.steady_at
+    ]
     possible: dict[str, tuple[MicrographView, str]] = {}
     for stray in strays:
         own = stray.view
@@ -435,9 +442,14 @@ def list_possible(
             continue
         names = list(stray.names)
         if own.result.origin != "import":
-            names.append((own.source, own.path, own.taken_at or own.result.done_at))
-        for source, path, at in names:
+            names.append((own.source, own.path, own.taken_at or own.result.done_at, None))
+        for source, path, at, steady_at in names:
             near = [(of, abs(at - taken)) for of, taken in came if abs(at - taken) <= NEARBY]
+            near += [
+                (of, abs(steady_at - taken))
+                for of, taken in steady
+                if steady_at and of == source and abs(steady_at - taken) <= NEARBY
+            ]
             if not near:
                 continue
             words = [key(named)] if named else [key(word) for word in _split(path)]

@@ -66,6 +66,7 @@ from agent.orders.specifications.applicable_specification import (
 from agent.orders.specifications.specification_history import REOPENED
 from agent.orders.statements.order_notes import describe_preparations, gather_notes
 from agent.store import ACCEPTED, BEGUN_ANEW, FOUND_OLDER, RESTORED, Heads, number_key
+from agent.store.sites.sites import CLOCK_SET
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def assess_view(
         *describe_claims(view.claims, {stray.view.id for stray in torn}),
         *describe_pending(view.facts),
         *describe_lost(lost, dismissed, policy.sources),
-        *([late] if late else ()),
+        *(doubt for doubt in (late, applied.doubt) if doubt),
     )
     demanded = choice.specification.fields
     possible = find_possible(
@@ -395,6 +396,7 @@ EVERY_ORDER = (
     "automatic.recorded",
     "specifications.recorded",
     "scale_check.recorded",
+    f"{CLOCK_SET}.recorded",
     "settings.changed",
     "model.promoted",
     "account.added",

@@ -13,7 +13,7 @@ from agent.orders.specifications.specification_history import (
     describe_taxonomy,
     find_scale,
 )
-from agent.store import RELEASED_AFTER
+from agent.store import NOT_BEFORE, RELEASED_AFTER
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class AppliedSpecification:
         since: When the order was released or reopened.
         reopened: A lead's act, or None.
         last: Number of the newest record at that time, None where it was not kept.
+        doubt: Why it may be another, as the order arrived by a clock that was behind; "" if not.
     """
 
     choice: SpecificationChoice
@@ -42,6 +43,7 @@ class AppliedSpecification:
     since: datetime | None
     reopened: Record | None
     last: int | None
+    doubt: str = ""
 
 
 def apply_specification(
@@ -60,7 +62,26 @@ def apply_specification(
             view, policy, material=own, since=since, last=last, without=late
         )
         choice = first if first.specification else choice
-    return AppliedSpecification(choice, material, since, reopened, last)
+    later = str(view.facts.get(NOT_BEFORE) or "")
+    if reopened or not later:
+        return AppliedSpecification(choice, material, since, reopened, last)
+    by_right_clock = choose_specification(
+        view, policy, material=material, since=datetime.fromisoformat(later), last=last
+    )
+    doubt = _describe_clock(view, choice, by_right_clock)
+    choice = choice if choice.specification else by_right_clock
+    return AppliedSpecification(choice, material, since, reopened, last, doubt)
+
+
+def _describe_clock(view: OrderView, own: SpecificationChoice, other: SpecificationChoice) -> str:
+    """Return that a clock that was behind chose the specification of an order, "" if not."""
+    if own.specification == other.specification or view.first_seen_at is None:
+        return ""
+    later = datetime.fromisoformat(view.facts[NOT_BEFORE])
+    return _(
+        "the clock was behind when the order arrived, at {at} UTC, after an act of {later} UTC, "
+        "and its limit depends on the day: a lead reopens it (agent orders reopen)"
+    ).format(at=f"{view.first_seen_at:%Y-%m-%d %H:%M}", later=f"{later:%Y-%m-%d %H:%M}")
 
 
 def _late(view: OrderView) -> tuple[str, ...]:

@@ -270,10 +270,11 @@ def reopen(store: Store, number: str, *, by: str, reason: str, at: datetime) -> 
     """Judge an order by the specifications that are valid now; a lead's act.
 
     Raises:
-        WrongUse: The order is unknown, or no reason is given.
+        WrongUse: The order is unknown, no reason is given, or this PC's clock is set back.
     """
     if not reason.strip():
         raise WrongUse("Give a reason with --reason TEXT: the statement shows it.")
+    store.audit_log.require_clock(at=at)
     view = store.orders.order(number)
     if view is None:
         raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")

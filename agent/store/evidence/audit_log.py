@@ -336,6 +336,14 @@ _NEWEST = 100
 _BEHIND = timedelta(minutes=5)
 
 
+def find_later(session: Session, site_id: int | None, *, at: datetime) -> datetime | None:
+    """Return the time of the latest of the newest acts where a clock is behind it, else None."""
+    numbers = select(TrailRow.at).where(TrailRow.site_id == site_id)
+    newest = numbers.order_by(col(TrailRow.id).desc()).limit(_NEWEST)
+    latest = max(session.exec(newest), default=at)
+    return latest if latest - at > _BEHIND else None
+
+
 def require_clock(session: Session, site_id: int | None, *, at: datetime) -> None:
     """Refuse an act that divides files or results by time while this PC's clock is set back.
 
@@ -347,10 +355,7 @@ def require_clock(session: Session, site_id: int | None, *, at: datetime) -> Non
     Raises:
         WrongUse: One of the newest acts is dated later.
     """
-    numbers = select(TrailRow.at).where(TrailRow.site_id == site_id)
-    newest = numbers.order_by(col(TrailRow.id).desc()).limit(_NEWEST)
-    latest = max(session.exec(newest), default=at)
-    if latest - at > _BEHIND:
+    if latest := find_later(session, site_id, at=at):
         raise WrongUse(
             f"the clock of this PC says {at:%Y-%m-%d %H:%M} UTC, and the audit log holds an act of "
             f"{latest:%Y-%m-%d %H:%M} UTC: what was there before this act could count as of after "

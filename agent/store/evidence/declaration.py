@@ -34,6 +34,8 @@ LATE = "late"
 named late."""
 RELEASED_AFTER = "specification_record"
 """Key of an order's facts: number of the newest record when it was released."""
+NOT_BEFORE = "not_before"
+"""Key of an order's facts: time of an act before its release, by whose clock it was later."""
 CHANGEABLE = ("order", "specimen", "preparation", "field", "heat", "batch", "material", "etchant")
 """Columns of a micrograph that an assignment changes."""
 
@@ -345,7 +347,7 @@ EVIDENCE = {
                     ("order.seen",),
                     {"id": "order"},
                     {"number": SUBJECT, "first_seen_at": AT}
-                    | {f"facts.{RELEASED_AFTER}": RELEASED_AFTER},
+                    | {f"facts.{key}": key for key in (RELEASED_AFTER, NOT_BEFORE)},
                 ),
                 Act(
                     ("order.held", "order.released"),

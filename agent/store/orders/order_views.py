@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, or_, true
 from sqlmodel import Session, col, select
 
+from agent.store.evidence import quality_records
 from agent.store.orders import order_naming, specimens
 from agent.store.results.micrograph_views import MicrographView, of_micrographs
+from agent.store.sites.sites import CLOCK_SET, find_steady_at
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
@@ -40,12 +42,15 @@ class FieldView:
         area_mm2: Area of steel in the crop, mm², or None without a scale.
         came_at: When its file was first listed, when with these bytes, and its time of change, no
             later than both; aware UTC. () where that was not read.
+        steady_at: When it was first listed, by the clock as it was set since; None where it was not
+            set within a day.
     """
 
     view: MicrographView
     superseded: dict[str, Any]
     area_mm2: float | None
     came_at: tuple[datetime, ...] = ()
+    steady_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +128,13 @@ class Unassigned:
     Attributes:
         view: The micrograph.
         reason: Why.
-        names: Source and path under which the same file came to a watched folder, and when.
+        names: Source and path under which the same file came to a watched folder, when, and when by
+            the clock as it was set since, see `FieldView`.
     """
 
     view: MicrographView
     reason: str
-    names: tuple[tuple[str, str, datetime], ...] = ()
+    names: tuple[tuple[str, str, datetime, datetime | None], ...] = ()
 
 
 def build_order(session: Session, row: OrderRow) -> OrderView:
@@ -137,7 +143,7 @@ def build_order(session: Session, row: OrderRow) -> OrderView:
         select(SpecimenRow).where(SpecimenRow.order_id == row.id).order_by(col(SpecimenRow.name))
     )
     rows = session.exec(query).all()
-    fields = _fields(session, [specimen.id for specimen in rows])
+    fields = _fields(session, row.site_id, [specimen.id for specimen in rows])
     return OrderView(
         number=row.number,
         customer=row.customer,
@@ -168,14 +174,19 @@ def _preparation(row: PreparationRow, fields: Mapping[int, list[FieldView]]) -> 
     return PreparationView(row.name, row.etchant, row.facts, tuple(fields.get(row.id, ())))
 
 
-def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[FieldView]]:
+def _fields(
+    session: Session, site_id: int, specimen_ids: Sequence[int]
+) -> dict[int, list[FieldView]]:
     """Return preparation number → its fields, by name and then by time."""
     query = select(MicrographRow.id).where(col(MicrographRow.specimen_id).in_(specimen_ids))
     fields: dict[int, list[FieldView]] = {}
     ids = [number for number in session.exec(query) if number]
     came_at = _read_came_at(session, specimen_ids)
+    steps = quality_records.every(session, site_id, CLOCK_SET)
     for row, view in of_micrographs(session, ids):
-        item = FieldView(view, row.m_superseded, row.m_area_mm2, came_at[row.m_content_id])
+        came = came_at[row.m_content_id]
+        steady_at = find_steady_at(steps, view.source, row.m_content_id, came[0])
+        item = FieldView(view, row.m_superseded, row.m_area_mm2, came, steady_at)
         fields.setdefault(row.m_preparation_id, []).append(item)
     by_name: Callable[[FieldView], tuple[str, datetime]] = lambda item: (  # noqa: E731 - typed
         item.view.process_data.get("field", "").zfill(8),

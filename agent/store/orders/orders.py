@@ -28,6 +28,7 @@ from agent.store.results.micrograph_views import (
     of_micrographs,
     select_results,
 )
+from agent.store.sites.sites import CLOCK_SET, find_steady_at
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
@@ -301,7 +302,7 @@ class Orders(OrderRepository):
 
     def _list_names(
         self, session: Session, between: tuple[datetime, datetime] | None
-    ) -> dict[int, list[tuple[str, str, datetime]]]:
+    ) -> dict[int, list[tuple[str, str, datetime, datetime | None]]]:
         """Return micrograph of no specimen → under which names its file came to a folder."""
         unassigned = select(MicrographRow.content_id, MicrographRow.id).where(
             is_unassigned(self._whose.site_id)
@@ -326,10 +327,13 @@ class Orders(OrderRepository):
             if between:
                 query = query.where(col(PathRow.seen_at).between(*between))
             found += session.exec(query).all()
-        names: dict[int, list[tuple[str, str, datetime]]] = {}
+        steps = quality_records.every(session, self._whose.site_id, CLOCK_SET)
+        names: dict[int, list[tuple[str, str, datetime, datetime | None]]] = {}
         for path, source in sorted(found, key=lambda row: row[0].id):
+            steady_at = find_steady_at(steps, source, path.content_id, path.seen_at)
             for number in owners[path.content_id]:
-                names.setdefault(number, []).append((source, path.relative, path.seen_at))
+                name = (source, path.relative, path.seen_at, steady_at)
+                names.setdefault(number, []).append(name)
         return names
 
     def by(self, column: str, value: str) -> list[str]:

@@ -18,7 +18,7 @@ from agent.errors import AgentError, WrongUse
 from agent.store.engine import AgentIdentity, Repository, insert_for
 from agent.store.evidence import audit_log, quality_records
 from agent.store.evidence.acts import append_act
-from agent.store.evidence.declaration import RELEASED_AFTER
+from agent.store.evidence.declaration import NOT_BEFORE, RELEASED_AFTER
 from agent.store.people.label_decisions import with_urgency
 from agent.store.tables import (
     MicrographRow,
@@ -97,12 +97,14 @@ def order_row(session: Session, whose: AgentIdentity, number: str, *, at: dateti
     if row := find_order(session, whose, number):
         return row
     released_after = quality_records.find_newest_id(session, whose.site_id) or NO_RECORD
+    later = audit_log.find_later(session, whose.site_id, at=at)
     values = {
         "site_id": whose.site_id,
         "number": number,
         "key": whose.key(number),
         "first_seen_at": at,
-        "facts": {RELEASED_AFTER: released_after},
+        "facts": {RELEASED_AFTER: released_after}
+        | ({NOT_BEFORE: later.isoformat()} if later else {}),
     }
     blank = {"customer": "", "product": "", "material": "", "urgent": False, "legal_hold": False}
     audit_log.lock(session)  # before the row, as two agents may add two orders crosswise

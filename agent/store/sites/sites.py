@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 from sqlalchemy import Engine, or_, text
@@ -26,8 +26,9 @@ from agent.store.sites.site_scope import EVERY_SITE, bind
 from agent.store.tables import AgentRow, ContentRow, SiteRow, SourceRow, TrailRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from agent.store.evidence.quality_records import Record
     from agent.store.results.nightly_reports import NightRow
 
 
@@ -163,6 +164,79 @@ def list_readings(row: SourceRow, content: int) -> list[tuple[str, Mapping[str, 
     ]
 
 
+CLOCK_SET = "clock_set"
+"""Kind of the record that a clock was set between two contents of a source, which is its subject.
+
+Its fact "steps" lists each with the number of the last content before it, and the times from and to
+which it was set.
+"""
+STEP = timedelta(minutes=5)
+"""What a time service sets at once is less."""
+_NEAR_STEP = timedelta(days=1)
+
+
+def note_clock_set_back(
+    session: Session, whose: AgentIdentity, source_id: int, source: str, *, at: datetime
+) -> None:
+    """Record that a clock was set back since the newest content of a source, where it was.
+
+    What came with a time that has not been yet came under a clock that had been ahead: before it no
+    time passed for sure.
+    """
+    own = select(ContentRow.id, ContentRow.first_seen_at).where(ContentRow.source_id == source_id)
+    newest = session.exec(own.order_by(col(ContentRow.id).desc()).limit(1)).first()
+    if newest is None or newest[1] - at <= STEP:
+        return
+    past = own.where(col(ContentRow.first_seen_at) <= at)
+    last = session.exec(past.order_by(col(ContentRow.id).desc()).limit(1)).first()
+    steps = [(newest[0], newest[1], at)]
+    if last is not None:
+        ahead = own.where(col(ContentRow.id) > last[0])
+        begun = session.exec(ahead.order_by(col(ContentRow.id)).limit(1)).one()
+        steps.insert(0, (last[0], last[1], begun[1]))
+    _append_steps(session, whose, source, steps, at=at)
+
+
+def _append_steps(
+    session: Session,
+    whose: AgentIdentity,
+    source: str,
+    steps: Iterable[tuple[int | None, datetime, datetime]],
+    *,
+    at: datetime,
+) -> None:
+    facts = {"steps": [[n, before.isoformat(), after.isoformat()] for n, before, after in steps]}
+    quality_records.append(
+        session, whose.site_id, CLOCK_SET, source, by="agent", at=at, facts=facts
+    )
+
+
+def find_steady_at(
+    steps: Iterable[Record], source: str, content: int, at: datetime
+) -> datetime | None:
+    """Return when a content came by the clock as it was set since.
+
+    Args:
+        steps: Records of `CLOCK_SET`.
+        source: Name of its source.
+        content: Its number.
+        at: When it came by the clock of that time, aware UTC.
+
+    Returns:
+        None where no clock of its source was set within a day.
+    """
+    near = [
+        (int(number), datetime.fromisoformat(after) - datetime.fromisoformat(before))
+        for step in steps
+        if step.subject == source
+        for number, before, after in step.facts["steps"]
+        if any(abs(datetime.fromisoformat(moment) - at) <= _NEAR_STEP for moment in (before, after))
+    ]
+    if not near:
+        return None
+    return at + sum((by for number, by in near if number >= content), timedelta(0))
+
+
 def _record(session: Session, whose: AgentIdentity, health: Iterable[SourceHealth]) -> None:
     """Record how each source was last seen; one that is back leaves a record of its outage."""
     for state in health:
@@ -237,6 +311,43 @@ class Sources(Repository):
             session.add(row)
 
         write_retrying(self._engine, write)
+
+    def note_clock_ahead(self, names: Iterable[str], by: timedelta, *, at: datetime) -> None:
+        """Record that the clock of this PC was set ahead, as a running agent measured.
+
+        Args:
+            names: Of its sources.
+            by: How far.
+            at: Now, by the clock as it is set, aware UTC.
+        """
+
+        def write(session: Session) -> None:
+            for name in names if by > STEP else ():
+                row = _source(session, self._whose, name)
+                before = select(func.max(ContentRow.id)).where(
+                    ContentRow.source_id == (row.id if row else None),
+                    col(ContentRow.first_seen_at) <= at - by / 2,
+                )
+                if number := session.exec(before).one():
+                    step = (number, at - by, at)
+                    _append_steps(session, self._whose, name, [step], at=at)
+
+        write_retrying(self._engine, write)
+
+    def list_clock_times(self, *, near: Sequence[datetime], apart: timedelta) -> list[datetime]:
+        """Return from and to which times clocks were set, of the acts near some times."""
+        with reading(self._engine) as session:
+            records = quality_records.every(session, self._whose.site_id, CLOCK_SET)
+        each = (
+            [datetime.fromisoformat(m) for _number, *times in record.facts["steps"] for m in times]
+            for record in records
+        )
+        return [
+            moment
+            for moments in each
+            if any(abs(moment - at) <= apart for moment in moments for at in near)
+            for moment in moments
+        ]
 
     def list_readings(self, name: str, content: int) -> list[tuple[str, Mapping[str, str]]]:
         """Return how the names of a source were read since a content was listed."""

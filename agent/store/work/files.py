@@ -248,6 +248,8 @@ def _take_in(
     )
     met = {path.relative: (path, content) for path, content in session.exec(query)}
     news = [arrival for arrival in arrivals if arrival.relative not in met]
+    if news:
+        sites.note_clock_set_back(session, whose, source_id, news[0].source, at=intake.at)
     _insert(session, whose, source_id, [(arrival, None) for arrival in news], intake)
     changed = [
         _update(session, whose, met[arrival.relative], arrival, intake)

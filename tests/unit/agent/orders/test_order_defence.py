@@ -12,11 +12,13 @@ from labs import lab
 from labs.ordering import AT, DEMAND, Desk
 
 from agent.demo.micrograph import draw_micrograph
+from agent.errors import WrongUse
 from agent.imaging import encode_landmarks
 from agent.orders.facts import order_list
 from agent.orders.facts.order_policy import load_policy
 from agent.orders.facts.place_check import PlaceCheck
 from agent.orders.judge.assessment import assess
+from agent.orders.specifications.specification_history import reopen
 from agent.settings import read
 from agent.store import NOT_A_FILE, ClaimedPlace, Decision, Entry, MicrographResult, Store
 from agent.triage import Handling, TriageVerdict
@@ -365,6 +367,49 @@ def test_an_edit_is_no_older_than_an_order_because_the_clock_was_set_back(desk):
 
     assert read_at_first.specifications
     assert read_at(desk, AT - timedelta(hours=1)) == "does_not_conform"
+
+
+MONTH = timedelta(days=30)
+
+
+def take_by_a_clock_set_back(desk, code="G7"):
+    """Take an order by a clock that is a month back, when another limit was valid."""
+    newer = DEMAND.replace("2026-01-01", "2026-11-10")
+    older = DEMAND.replace("8 or finer", "7 or finer")
+    older = older.replace("fields = 3", "fields = 3\nvalid_until = 2026-11-09")
+    (desk.folder / "specifications.toml").write_text(older + newer, encoding="utf-8")
+    desk.take(1, order="8800")
+    for n in (1, 2, 3):
+        desk.confirm(desk.take(n, code, at=AT - MONTH), code)
+
+
+def test_an_order_that_arrives_by_a_clock_set_back_has_no_expired_limit_until_a_lead_decides(desk):
+    take_by_a_clock_set_back(desk)
+    before, why = word(desk), missing(desk)
+    words = ("orders", "reopen", "4711", "--reason", "the clock was a month back", "--by")
+
+    by_ada, by_lead = desk.agent(*words, "Ada"), desk.agent(*words, LEAD)
+
+    assert before == "undecided"
+    assert "the clock was behind when the order arrived, at 2026-10-25 09:00 UTC" in why
+    assert "an act of 2026-11-24 09:00 UTC" in why
+    assert (by_ada, by_lead) == (2, 0)
+    assert word(desk) == "does_not_conform"
+
+
+def test_an_order_that_arrives_by_a_clock_set_back_to_the_same_limit_is_not_held(desk):
+    desk.take(1, order="8800")
+    for n in (1, 2, 3):
+        desk.confirm(desk.take(n, at=AT - MONTH))
+
+    assert word(desk) == "conforms"
+
+
+def test_no_lead_reopens_an_order_by_a_clock_that_was_set_back(desk):
+    take_by_a_clock_set_back(desk)
+
+    with pytest.raises(WrongUse, match="Set the clock"):
+        reopen(desk.store, "4711", by=LEAD, reason="late", at=AT - MONTH)
 
 
 # --- what was lost, and who says what -------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from labs.ordering import AT, DEMAND, Desk
 
 from agent.cli.options import read_order_policy
-from agent.orders.facts.possible_fields import has_lookalikes, is_one_off
+from agent.orders.facts.possible_fields import has_lookalikes, is_one_off, list_possible_orders
 from agent.orders.judge.assessment import begin, list_touched
 from agent.settings import read
 from agent.store import LEADS_DOUBT, Decision, Entry, number_key
@@ -75,6 +75,48 @@ def test_what_came_at_another_time_or_names_another_number_holds_nothing(desk, n
     stray(desk, name, at=at)
 
     assert desk.order()["conformity"] == "conforms"
+
+
+@pytest.mark.parametrize("back", [3 * HOUR, timedelta(days=30)])
+@pytest.mark.parametrize("name", ["Image 3.tif", "47l1_01_4.tif"])
+def test_what_came_after_the_clock_was_set_back_came_at_once(desk, name, back):
+    desk.take(1, order="8800", at=AT - back)
+    stray(desk, name, at=AT - back + timedelta(minutes=1))
+
+    assert f"{name} belongs to no specimen" in missing(desk)
+
+
+def test_a_field_that_came_after_the_clock_was_set_back_is_of_one_of_the_orders_before(desk):
+    desk.take(1, order="8800", at=AT - timedelta(days=30))
+    public_id = stray(desk, "Image 3.tif", at=AT - timedelta(days=30))
+
+    assert list_possible_orders(desk.store, public_id) == ["4711", "8800"]
+
+
+def test_what_came_while_a_clock_was_ahead_came_within_the_hour(desk):
+    stray(desk, "Image 3.tif", at=AT + 5 * HOUR)
+    before = desk.order()["conformity"]
+    desk.take(1, order="8800", at=AT + timedelta(minutes=5))
+
+    assert (before, desk.order()["conformity"]) == ("conforms", "undecided")
+
+
+def test_what_came_after_a_running_agent_saw_the_clock_set_ahead_came_at_once(desk):
+    later = AT + 5 * HOUR
+    desk.store.sources.note_clock_ahead(["LOM-07"], 5 * HOUR - timedelta(minutes=1), at=later)
+    stray(desk, "Image 3.tif", at=later + timedelta(minutes=1))
+
+    assert "Image 3.tif belongs to no specimen" in missing(desk)
+
+
+def test_a_clock_that_was_set_back_makes_hours_no_minutes(desk):
+    for hours in (1, 2, 3):
+        desk.take(hours, order="8800", at=AT + hours * HOUR)
+    stray(desk, "Image 3.tif", at=AT + 2 * HOUR + timedelta(minutes=1))
+    stray(desk, "Image 4.tif", at=AT + 9 * HOUR)
+
+    assert desk.order()["conformity"] == "conforms"
+    assert desk.order("8800")["conformity"] == "undecided"
 
 
 def test_a_field_that_names_another_known_order_is_of_that_one(desk):
