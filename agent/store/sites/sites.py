@@ -28,8 +28,8 @@ from agent.store.tables import AgentRow, ContentRow, SiteRow, SourceRow, TrailRo
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from agent.store.evidence.quality_records import Record
     from agent.store.results.nightly_reports import NightRow
+    from agent.store.tables import Record
 
 
 @dataclass(frozen=True, slots=True)
