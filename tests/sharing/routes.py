@@ -36,7 +36,7 @@ def share_routes() -> None:
         if state is None:
             state = SimpleNamespace()
             COMPUTE(state, path, endpoint, **options)
-            if key is not None and not state.dependant.dependencies:
+            if key is not None and _asks_no_application(state.dependant):
                 shared[key] = state
         for name, value in vars(state).items():
             setattr(route, name, value)
@@ -46,6 +46,18 @@ def share_routes() -> None:
 
     if COMPUTE is not None:
         routing._populate_api_route_state = find_or_compute
+
+
+def _asks_no_application(dependant: Any) -> bool:
+    """Return whether all that is called before the function is of a module.
+
+    A function inside a function may be that of one application.
+    """
+    return all(
+        "<locals>" not in getattr(asked.call, "__qualname__", "<locals>")
+        and _asks_no_application(asked)
+        for asked in dependant.dependencies
+    )
 
 
 def _find_key(

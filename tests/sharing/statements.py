@@ -1,7 +1,8 @@
 """All databases of a test run share their compiled statements.
 
-SQLAlchemy keeps compiled statements per engine. The agent has one engine for weeks; a test run has
-one per test and command, and would spend a quarter of its time on compiling the same statements.
+SQLAlchemy keeps compiled statements per engine, and those of rows that a session writes per table
+and engine. The agent has one engine for weeks; a test run has one per test and command, and would
+spend a quarter of its time on compiling the same statements.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
+from sqlalchemy.orm import Mapper
 from sqlalchemy.util import LRUCache
 
 from agent.store import engine
@@ -42,3 +44,4 @@ def share_compiled_statements() -> None:
     """Let each engine that is made from now on use the same compiled statements."""
     shared = {"compiled_cache": SharedStatements()}
     engine.create_engine = partial(sqlalchemy.create_engine, execution_options=shared)
+    Mapper._compiled_cache = shared["compiled_cache"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from fastapi import FastAPI, routing
 from fastapi.testclient import TestClient
-from labs.lab import desk_of
+from labs.lab import HOME, desk_of
+from sharing import routes
 from sharing.routes import COMPUTE
 
 from agent.web import create_app
@@ -19,6 +20,23 @@ def test_shared_routes_document_the_same_limits(lab, monkeypatch):
     monkeypatch.setattr(routing, "_populate_api_route_state", COMPUTE)
 
     assert create_app(desk_of(lab)).openapi() == shared
+
+
+@pytest.mark.skipif(COMPUTE is None, reason="this FastAPI computes no state that could be shared")
+def test_a_second_application_computes_no_route_anew(lab, monkeypatch):
+    computed = []
+
+    def compute(state, path, endpoint, **options):
+        computed.append(path)
+        COMPUTE(state, path, endpoint, **options)
+
+    monkeypatch.setattr(routes, "COMPUTE", compute)
+    for _ in range(2):
+        anew = len(computed)
+        browser = TestClient(create_app(desk_of(lab)), base_url=HOME)
+        assert browser.get("/api/v1/micrographs").status_code == 200
+
+    assert computed[anew:] == []
 
 
 def test_a_shared_route_calls_the_function_of_its_own_application():
