@@ -14,6 +14,7 @@ from agent.orders.specifications.specification_history import (
     find_scale,
 )
 from agent.store import NOT_BEFORE, RELEASED_AFTER
+from agent.store.sites.sites import STEP
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class AppliedSpecification:
         since: When the order was released or reopened.
         reopened: A lead's act, or None.
         last: Number of the newest record at that time, None where it was not kept.
-        doubt: Why it may be another, as the order arrived by a clock that was behind; "" if not.
+        doubt: Why it may be another, as the order arrived by a clock that was wrong; "" if not.
     """
 
     choice: SpecificationChoice
@@ -62,26 +63,52 @@ def apply_specification(
             view, policy, material=own, since=since, last=last, without=late
         )
         choice = first if first.specification else choice
-    later = str(view.facts.get(NOT_BEFORE) or "")
-    if reopened or not later:
+    other_day = _find_other_day(view)
+    if reopened or other_day is None:
         return AppliedSpecification(choice, material, since, reopened, last)
     by_right_clock = choose_specification(
-        view, policy, material=material, since=datetime.fromisoformat(later), last=last
+        view, policy, material=material, since=other_day, last=last
     )
-    doubt = _describe_clock(view, choice, by_right_clock)
+    doubt = _describe_clock(view, choice, by_right_clock, other_day)
     choice = choice if choice.specification else by_right_clock
     return AppliedSpecification(choice, material, since, reopened, last, doubt)
 
 
-def _describe_clock(view: OrderView, own: SpecificationChoice, other: SpecificationChoice) -> str:
-    """Return that a clock that was behind chose the specification of an order, "" if not."""
+def _find_other_day(view: OrderView) -> datetime | None:
+    """Return when an order may have arrived instead, by a clock that was right; None if it was.
+
+    A clock that was behind follows a later act. One that was ahead shows once it is set back: by
+    the time of a field or of a label, which an order has only from its arrival on.
+    """
+    if later := view.facts.get(NOT_BEFORE):
+        return datetime.fromisoformat(str(later))
+    times = [
+        at
+        for specimen in view.specimens
+        for prepared in specimen.preparations
+        for field in prepared.fields
+        for at in (field.view.result.done_at, *(label.at for label in field.view.labels))
+    ]
+    if view.first_seen_at is None or not times or view.first_seen_at - min(times) <= STEP:
+        return None
+    return min(times)
+
+
+def _describe_clock(
+    view: OrderView, own: SpecificationChoice, other: SpecificationChoice, other_day: datetime
+) -> str:
+    """Return that a clock that was wrong chose the specification of an order, "" if not."""
     if own.specification == other.specification or view.first_seen_at is None:
         return ""
-    later = datetime.fromisoformat(view.facts[NOT_BEFORE])
+    if other_day < view.first_seen_at:
+        return _(
+            "the order arrived at {at} UTC, after the time of a field or label of it, {earlier} "
+            "UTC, and its limit depends on the day: a lead reopens it (agent orders reopen)"
+        ).format(at=f"{view.first_seen_at:%Y-%m-%d %H:%M}", earlier=f"{other_day:%Y-%m-%d %H:%M}")
     return _(
         "the clock was behind when the order arrived, at {at} UTC, after an act of {later} UTC, "
         "and its limit depends on the day: a lead reopens it (agent orders reopen)"
-    ).format(at=f"{view.first_seen_at:%Y-%m-%d %H:%M}", later=f"{later:%Y-%m-%d %H:%M}")
+    ).format(at=f"{view.first_seen_at:%Y-%m-%d %H:%M}", later=f"{other_day:%Y-%m-%d %H:%M}")
 
 
 def _late(view: OrderView) -> tuple[str, ...]:

@@ -405,6 +405,40 @@ def test_an_order_that_arrives_by_a_clock_set_back_to_the_same_limit_is_not_held
     assert word(desk) == "conforms"
 
 
+def take_by_a_clock_ahead(desk, *, by_list, code="G7"):
+    """Take an order by a clock that is two months ahead, when another limit is valid."""
+    older = DEMAND.replace("fields = 3", "fields = 3\nvalid_until = 2026-12-31")
+    newer = DEMAND.replace("2026-01-01", "2027-01-01").replace("8 or finer", "7 or finer")
+    (desk.folder / "specifications.toml").write_text(older + newer, encoding="utf-8")
+    ahead = AT + 2 * MONTH
+    if by_list:
+        desk.store.orders.take_list([Entry("4711", material="100Cr6")], "l", by="list", at=ahead)
+    for n in (1, 2, 3):
+        desk.confirm(desk.take(n, code, at=AT if by_list or n > 1 else ahead), code)
+
+
+@pytest.mark.parametrize("by_list", [True, False])
+def test_an_order_that_arrives_by_a_clock_ahead_has_no_later_limit_until_a_lead_decides(
+    desk, by_list
+):
+    take_by_a_clock_ahead(desk, by_list=by_list)
+    before, why = word(desk), missing(desk)
+
+    reopen(desk.store, "4711", by=LEAD, reason="the clock was ahead", at=AT + 3 * MONTH)
+
+    assert before == "undecided"
+    assert "the order arrived at 2027-01-23 09:00 UTC, after the time of a field or label" in why
+    assert "2026-11-24 09:00 UTC" in why
+    assert word(desk) == "conforms"
+
+
+def test_an_order_that_arrives_by_a_clock_ahead_with_the_same_limit_is_not_held(desk):
+    for n in (1, 2, 3):
+        desk.confirm(desk.take(n, at=AT + MONTH * (n == 1)))
+
+    assert word(desk) == "conforms"
+
+
 def test_no_lead_reopens_an_order_by_a_clock_that_was_set_back(desk):
     take_by_a_clock_set_back(desk)
 
