@@ -28,7 +28,8 @@ def write_values(file: Path, values: Mapping[str, Mapping[str, str]]) -> Setting
 
     Args:
         file: The `agent.toml`.
-        values: Section → key → value; "sources" adds one source with these keys.
+        values: Section → key → value; "sources" adds one source with these keys, or changes the
+            one of its name.
 
     Raises:
         BadSettings: The file cannot be read or written, or a value is refused; nothing changed.
@@ -61,7 +62,11 @@ def _change(text: str, values: Mapping[str, Mapping[str, str]]) -> str:
     document = tomlkit.parse(text)
     for section, keys in values.items():
         if section == "sources":
-            append_entry(document, section, keys)
+            named = [own for own in document.get(section, ()) if own.get("name") == keys["name"]]
+            if named:
+                named[0].update(keys)
+            else:
+                append_entry(document, section, keys)
             continue
         if section not in document:
             document.append(section, tomlkit.table())

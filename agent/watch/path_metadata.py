@@ -183,6 +183,9 @@ _LEAST_SHARE = 0.6
 """Share of the names that must be built alike, or no pattern is proposed."""
 _ORDER = re.compile(r".*\d{4}")
 """An order number has at least four digits; a shorter first part numbers specimens."""
+_ORDER_NUMBER = re.compile(r"(?!(?:19|20)\d\d$)\d{4,7}")
+"""The order of each file so far: neither a year nor a day."""
+_NUMBER = re.compile(r"\d{1,3}")
 
 
 def propose_pattern(names: Sequence[str]) -> str:
@@ -224,6 +227,7 @@ def _name_columns(columns: Sequence[Sequence[str]]) -> dict[int, str]:
             varied.append(at)
     if varied and not any(map(str.isdecimal, "".join(columns[varied[-1]]))):
         varied.pop()  # words, such as a remark
+    varied = sorted({*varied, *_find_steady(columns, varied)})
     if len(varied) == 1:
         titles[varied[0]] = "field"
     elif varied:
@@ -234,11 +238,29 @@ def _name_columns(columns: Sequence[Sequence[str]]) -> dict[int, str]:
     return titles
 
 
+def _find_steady(columns: Sequence[Sequence[str]], varied: Sequence[int]) -> Iterator[int]:
+    """Yield the columns of order and specimen where all files so far are of one."""
+    if not varied:
+        return
+    order = next((at for at in range(varied[0]) if _is_steady(columns[at], _ORDER_NUMBER)), None)
+    if all(map(_ORDER.match, columns[varied[0]])):
+        order = varied[0]
+    elif order is not None:
+        yield order
+    if order is not None and len({order, *varied}) == 2:  # noqa: PLR2004 - order and field
+        between = range(order + 1, varied[-1])
+        yield from [at for at in between if _is_steady(columns[at], _NUMBER)][:1]
+
+
+def _is_steady(values: Sequence[str], pattern: re.Pattern[str]) -> bool:
+    return len(set(values)) == 1 and pattern.fullmatch(values[0]) is not None
+
+
 def _write_column(values: Sequence[str], title: str) -> str:
     """Return the part of a pattern that matches a column, in a group of its title if it has one."""
     distinct = set(values)
     if len(distinct) == 1 and not title:
-        return re.escape(values[0])
+        return r"\d+" if values[0].isdecimal() else re.escape(values[0])
     counted = [_COUNTED.fullmatch(value) for value in distinct]
     heads = {match[1] for match in counted if match}
     if title == "magnification":

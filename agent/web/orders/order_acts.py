@@ -208,7 +208,7 @@ MORE = (
 WANTED = {
     "missing": marked("is missing"),
     "string_too_short": marked("is missing"),
-    "too_short": marked("is missing"),
+    "too_short": marked("choose at least one"),
     "date_": marked("write a day as 2026-01-31"),
     "int_": marked("must be a whole number"),
     "float_": marked("must be a number"),
@@ -229,6 +229,8 @@ def specification_router(desk: Desk) -> APIRouter:
     ) -> Response:
         policy = order_rules(desk)
         draft = _draft(policy, name)
+        today = desk.now().astimezone(ZoneInfo(desk.zone)).date().isoformat()
+        draft["valid_from"] = max(draft.get("valid_from", ""), today)  # as a new version begins
         if new:
             draft |= dict.fromkeys(("name", *KEYS), "")
         if order and not done:

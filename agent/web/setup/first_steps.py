@@ -144,8 +144,8 @@ def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     name, folder, pattern = (form.get(key, "") for key in ("name", "folder", "pattern"))
     if not name or not folder:
         raise WrongUse(_("A source needs a name and a folder."))
-    path = _resolve(desk, folder)
-    _require_apart(desk, path)
+    path = resolve_folder(desk, folder)
+    require_apart(desk, path)
     try:
         listing = shares.inspect(path, partial(list_folder, path), limit_s=COUNTING_S)
         files = sorted(listing.pictures)
@@ -163,6 +163,11 @@ def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
         done += " " + text.format(file=files[0], facts=facts)
     elif files:
         done += " " + _("No process data is read from the names of its files.")
+    elif not pattern:
+        done += " " + _(
+            "So no pattern of their names could be proposed, and no order is known: once a "
+            "micrograph is there, enter the source again."
+        )
     return done
 
 
@@ -170,8 +175,8 @@ def _set_backup(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     folder = form.get("folder", "")
     if not folder:
         raise WrongUse(_("Name a folder for the back-ups."))
-    path = _resolve(desk, folder)
-    _require_apart(desk, path)
+    path = resolve_folder(desk, folder)
+    require_apart(desk, path)
     if not shares.inspect(path.parent, path.parent.is_dir):
         text = _("{folder}: there is no such folder; only the last one is made.")
         raise WrongUse(text.format(folder=path.parent))
@@ -208,7 +213,7 @@ def _add_account(
 
 def _train(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     folder = form.get("folder", "")
-    path = _resolve(desk, folder)
+    path = resolve_folder(desk, folder)
     found = _describe_labelled(desk, path) if folder else ""
     facts = {"folder": str(path)} if folder else {}
     by = cookies.name_of(request) or _("a user of this PC")
@@ -223,7 +228,7 @@ def _describe_labelled(desk: Desk, path: Path) -> str:
     """
     from agent.labelled_import import list_labelled_folder  # noqa: PLC0415 - brings torch
 
-    _require_apart(desk, path)
+    require_apart(desk, path)
     listed = partial(list_labelled_folder, path, desk.taxonomy())
     try:
         listing = shares.inspect(path, listed, limit_s=COUNTING_S)
@@ -239,7 +244,7 @@ def _describe_labelled(desk: Desk, path: Path) -> str:
     return text.format(folder=path, n=len(listing.files), k=len(codes))
 
 
-def _require_apart(desk: Desk, path: Path) -> None:
+def require_apart(desk: Desk, path: Path) -> None:
     """Refuse a folder that contains the data folder or lies in it, before anything lists it."""
     data, real = desk.archive.folder.resolve(), Path(os.path.realpath(path))
     if data in {real, *real.parents} or real in data.parents:
@@ -247,7 +252,7 @@ def _require_apart(desk: Desk, path: Path) -> None:
         raise WrongUse(text.format(folder=path, data=data))
 
 
-def _resolve(desk: Desk, folder: str) -> Path:
+def resolve_folder(desk: Desk, folder: str) -> Path:
     """Return a folder as `agent.toml` means it: relative to that file."""
     return Path(os.path.normpath(_require_file(desk).parent / Path(folder).expanduser()))
 
@@ -316,7 +321,7 @@ def build_page(
         "zone": settings.site.time_zone if settings else desk.zone,
         "is_zone_set": settings is not None and "time_zone" in settings.site.model_fields_set,
         "sources": [
-            {"name": source.name, "folder": str(source.folder)}
+            {"name": source.name, "folder": str(source.folder), "pattern": source.pattern}
             for source in (settings.sources if settings else ())
         ],
         "classes": sorted({one.label.code for one, _ in labels if one.label.code}),

@@ -10,7 +10,6 @@ import hashlib
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
@@ -38,7 +37,7 @@ from agent.web.context import LONGEST_NAME, Desk, TaxonomySetup, Unknown, find
 from agent.web.forms import read_form
 from agent.web.pages import render_page
 from agent.web.schemas import FAULTS
-from agent.web.setup.first_steps import describe_restart
+from agent.web.setup.first_steps import describe_restart, require_apart, resolve_folder
 from model import (
     ModelError,
     SubtypeDraft,
@@ -54,6 +53,7 @@ from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from agent.store import MicrographView
     from model import Taxonomy
@@ -197,7 +197,9 @@ def _change(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> 
         folder = next(iter(rows.get("folder", ())), "").strip()
         try:
             if folder:
-                names = "\n".join(_list_folder_classes(Path(folder).expanduser()))
+                path = resolve_folder(desk, folder)
+                require_apart(desk, path)
+                names = "\n".join(_list_folder_classes(path))
             return _answer(desk, request, propose_draft(_list_names(names)), names=names)
         except (ModelError, WrongUse) as error:
             return _answer(desk, request, NOTHING, 422, names=names, wrong=str(error))

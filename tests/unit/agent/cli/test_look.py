@@ -331,6 +331,20 @@ BUILT_ALIKE = [
         ("4711_01_02_500x.tif", "4711_02_01_500x.tif", "4712_01_01_200x.tif"),
         {"order": "4711", "specimen": "01", "field": "02", "magnification": "500x"},
     ),
+    (
+        ("4711_01_01_500x.tif", "4711_01_02_500x.tif", "4711_01_03_500x.tif"),
+        {"order": "4711", "specimen": "01", "field": "01", "magnification": "500x"},
+    ),
+    (
+        ("4711_01_01.tif", "4711_01_02.tif", "4711_02_01.tif"),
+        {"order": "4711", "specimen": "01", "field": "01"},
+    ),
+    (
+        ("4711_01_1.tif", "4712_01_2.tif", "4713_01_3.tif"),
+        {"order": "4711", "specimen": "01", "field": "1"},
+    ),
+    (("2026_01_1.tif", "2026_01_2.tif", "2026_02_1.tif"), {"specimen": "01", "field": "1"}),
+    (("20261201_1.tif", "20261201_2.tif", "20261201_3.tif"), {"field": "1"}),
     (("uhcs_1035.png", "uhcs_1.png", "uhcs_77.png"), {"field": "1035"}),
     (
         ("Q1 500 1.tif", "Q1 500 2.tif", "Q2 1000 1.tif", "Q2 500 1.tif"),
@@ -355,6 +369,12 @@ def test_a_pattern_is_guessed_from_names_that_are_built_alike() -> None:
         assert Provenance(pattern=pattern).process_data(names[0] if names else "1.tif") == given, (
             names
         )
+
+
+def test_a_number_that_all_names_share_so_far_does_not_keep_later_files_out() -> None:
+    pattern = propose_pattern(("20261201_1.tif", "20261201_2.tif", "20261201_3.tif"))
+
+    assert Provenance(pattern=pattern).process_data("20261202_7.tif") == {"field": "7"}
 
 
 def test_classify_without_a_bundle_says_what_to_do_and_makes_no_database(agent, folder) -> None:

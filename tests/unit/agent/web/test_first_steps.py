@@ -117,6 +117,21 @@ def test_a_source_is_written_with_the_pattern_of_its_files_and_comments_stay(pag
     assert set(comments) <= set(file.read_text("utf-8").splitlines())
 
 
+def test_a_source_whose_folder_was_empty_gets_its_pattern_once_a_micrograph_is_there(
+    pages, file, tmp_path
+):
+    (tmp_path / "export").mkdir()
+    empty = post(pages, "source", name="LOM-07", folder="export").text
+    for field in ("01", "02", "03"):
+        (tmp_path / "export" / f"4711_01_{field}_500x.tif").write_bytes(b"x")
+
+    post(pages, "source", name="LOM-07", folder="export")
+
+    assert "enter the source again" in empty
+    (source,) = read(file).sources
+    assert "(?P<order>" in source.pattern
+
+
 def test_zone_and_back_up_folder_are_written_with_who_did_it(pages, file, tmp_path):
     pages.post("/review/name", data={"by": "Ada", "then": "/setup"})
     (tmp_path / "disk").mkdir()

@@ -581,7 +581,7 @@ def test_nothing_is_signed_that_was_not_shown_or_that_changed_since(plant) -> No
         ({"area_threshold": "x"}, "may look coarser than the limit: must be a number."),
         ({"um_min": "0,3", "um_max": "0,2"}, "[smallest, largest]"),
         ({"name": "other"}, "both apply to an order of material 100Cr6"),
-        ({"allow-0": "", "allow-1": "", "allow-2": "", "allow-3": ""}, "Allowed subtypes: is miss"),
+        ({"allow-0": "", "allow-1": "", "allow-2": "", "allow-3": ""}, "subtypes: choose at least"),
     ],
 )
 def test_what_cannot_be_signed_is_named_in_words(plant, changed, fault) -> None:

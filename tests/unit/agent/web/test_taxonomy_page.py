@@ -212,7 +212,7 @@ def test_classes_are_proposed_from_subfolders_and_named_in_the_settings(lab, tmp
         (tmp_path / "labelled" / code / "a.tif").write_bytes(b"x")
     pages = open_pages(lab, SETTINGS.partition("[model]")[0] + "# a comment\n", own=None)
 
-    proposed = post(pages, "propose", folder=str(tmp_path / "labelled"))
+    proposed = post(pages, "propose", folder="labelled")  # as agent.toml means it
     checked = post(pages, "check", **form_of(proposed.text))
     written = post(pages, "write", **form_of(checked.text))
 
