@@ -61,7 +61,10 @@ from .evaluation.paired import (
 )
 from .framing import Field as Field
 from .inference.classifier import Classifier as Classifier
-from .inference.prediction import Prediction as Prediction
+from .inference.prediction import (
+    AnswerFacts as AnswerFacts,
+    Prediction as Prediction,
+)
 from .networks.pretrained import (
     fetch_weights as fetch_weights,
     has_weights as has_weights,

@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadStore
-from agent.store import ACCEPTED, BEGUN_ANEW, FOUND_OLDER, RESTORED
+from agent.store import ACCEPTED, BEGUN_ANEW, FOUND_OLDER, RESTORED, TrailHead
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
-    from agent.store import Store, TrailEntry, TrailHead
+    from agent.store import Store, TrailEntry
 
 MANIFEST = "manifest.json"
 NOT_WHOLE = (
@@ -45,27 +45,17 @@ NOTES = "restored"
 
 
 @dataclass(frozen=True, slots=True)
-class Anchor:
-    """An end of the audit log.
+class Anchor(TrailHead):
+    """An end of the audit log as something outside of the database states it.
 
     Args:
-        number: Of the newest act.
-        count: How many acts there were.
-        sha256: Of the newest act.
         at: When the anchor was written, aware UTC.
-        actor, act, subject: Of the newest act, "" where they were not kept.
         place: Where it was found, such as a file's name.
         is_note: The command that put another database in place wrote it, and confirms that act.
         site: Name of the site, "" where it was not kept: several sites may write into one file.
     """
 
-    number: int
-    count: int
-    sha256: str
     at: datetime
-    actor: str = ""
-    act: str = ""
-    subject: str = ""
     place: str = ""
     is_note: bool = False
     site: str = ""

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from agent.errors import FileCode, FileError
-from agent.imaging.readers.metadata import Scale, resolve_scale
+from agent.imaging.readers.metadata import PageFacts, Scale, resolve_scale
 from agent.imaging.scale_bar.detect import Graphics, find_graphics
 from agent.imaging.specimen.area import Border, find_border
 from agent.imaging.specimen.grid import grid_shape
@@ -71,53 +71,38 @@ class SpecimenArea:
 
 
 @dataclass(frozen=True, slots=True)
-class Crop:
+class Crop(PageFacts):
     """One micrograph cropped to steel: exactly one per page of a file content.
 
     Args:
-        sha256: Of the file's bytes, lower-case hex.
-        page: Index of the page or scene, from 0.
-        pages: Number of pages in the file.
         width: Of the page, pixels.
         height: Of the page, pixels.
-        format: Such as "TIFF", "JPEG", "CZI".
         um_per_px: µm per pixel that all sources agree on, or None.
         um_per_px_source: The most trusted source of it, or None.
-        scales: All scales, most trusted first.
         micron_bar: Burned-in bar, or None.
         band: Box of the burned-in info band, or None.
         specimen_area: Outline of the specimen.
         box: The kept rectangle, pixels of the file.
         recipe: Version of the recipe.
-        warnings: Stable words, such as "scale_conflict".
         pixels: (h, w, 3) uint8 RGB, the kept rectangle.
         valid: (h, w) bool, False where the rectangle holds no steel.
         preview: (h, w, 3) uint8 RGB, the whole field, at most 2000 px, for display.
-        metadata: Text from the file where known: "microscope", "objective", "magnification",
-            "acquired_at", …
         landmarks: Of its place, as the database keeps them; b"" where the pool was not to extract
             them.
     """
 
-    sha256: str
-    page: int
-    pages: int
     width: int
     height: int
-    format: str
     um_per_px: float | None
     um_per_px_source: str | None
-    scales: tuple[Scale, ...]
     micron_bar: MicronBar | None
     band: Box | None
     specimen_area: SpecimenArea
     box: Box
     recipe: str
-    warnings: tuple[str, ...]
     pixels: NDArray[np.uint8]
     valid: NDArray[np.bool_]
     preview: NDArray[np.uint8]
-    metadata: dict[str, str]
     landmarks: bytes = b""
 
     @property

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from agent.store import engine as engines
 from agent.store import schema
 from agent.store.engine import Repository
 from agent.store.evidence import guards
+from agent.store.evidence.audit_log import LoggedAct
 from agent.store.schema import count_rows
 from agent.store.sites import site_guards
 from agent.store.sites.site_scope import EVERY_SITE, POSTGRESQL_SETTING, bind
@@ -253,14 +254,10 @@ def sites_in(copied: Path) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class ActCopy:
+class ActCopy(LoggedAct):
     """An act of the audit log in a copy of the database, whatever its schema."""
 
     number: int
-    at: datetime
-    actor: str
-    act: str
-    subject: str
     facts: str
 
 
@@ -270,11 +267,11 @@ def acts_in(copied: Path) -> Iterator[ActCopy]:
     Raises:
         BadStore: It cannot be read.
     """
-    columns = [field.name for field in fields(ActCopy)]
-    rows = _rows_of_trail(copied, ["id", *columns[1:]])
-    for number, at, *rest in rows:
+    rows = _rows_of_trail(copied, ["id", "at", "actor", "act", "subject", "facts"])
+    for number, at, actor, act, subject, facts in rows:
         when = datetime.fromisoformat(at)
-        yield ActCopy(int(number), when if when.tzinfo else when.replace(tzinfo=UTC), *rest)
+        aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+        yield ActCopy(aware, actor, act, subject, int(number), facts)
 
 
 def _rows_of_trail(copied: Path, columns: list[str]) -> list[list[str]]:

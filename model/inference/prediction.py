@@ -16,25 +16,47 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
+class AnswerFacts:
+    """What a bundle answers on one field, apart from what is absent where there was no bundle.
+
+    Args:
+        subtype_probabilities: Subtype → probability; sums to 1.
+        size_min: Lower bound of the size as an integer, None if it has no whole numbers.
+        size_max: Its upper bound, likewise.
+        size_probabilities: Size → probability given the subtype; sums to 1.
+        probabilities: Structure code → probability (DESIGN.md, "two-stage routing").
+        prediction_set: Codes in the conformal prediction set: the structure code with neighbouring
+            sizes, and all of each other subtype that is possible; in the order of the taxonomy.
+        coarser_share: Size → share of the steel, in [0, 1], classified as coarser than this size.
+        bundle: Name of the bundle.
+        engine: Library and device, such as "openvino cpu".
+        precision: "fp32", "bf16" or "int8".
+    """
+
+    subtype_probabilities: dict[str, float]
+    size_min: int | None
+    size_max: int | None
+    size_probabilities: dict[str, float]
+    probabilities: dict[str, float]
+    prediction_set: tuple[str, ...]
+    coarser_share: dict[str, float]
+    bundle: str
+    engine: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction(AnswerFacts):
     """Result for one field; the same field always gets the same result.
 
     Args:
         subtype: The most probable subtype, such as "G".
-        subtype_probabilities: Subtype → probability; sums to 1.
         size: The most probable size given that subtype, such as "9-10".
-        size_min: Its lower bound as an integer, None if the size has no whole numbers.
-        size_max: Its upper bound, likewise.
-        size_probabilities: Size → probability given that subtype; sums to 1.
         structure_code: Subtype and size, such as "G9-10".
         probability: Calibrated probability of the structure code.
-        probabilities: Structure code → probability (DESIGN.md, "two-stage routing").
-        prediction_set: Codes in the conformal prediction set: the structure code with neighbouring
-            sizes, and all of each other subtype that is possible; in the order of the taxonomy.
         subtype_map: (rows, columns) float16 over the field, signed evidence for the subtype in
             logits; its mean over valid cells plus the bias is the logit.
         size_map: The same for the size, or None if the subtype has one size.
-        coarser_share: Size → share of the steel, in [0, 1], classified as coarser than this size.
         coarser_map: (rows, columns) float16, in logits; above 0 where a cell is classified as
             coarser than the predicted size, so the share above 0 is `coarser_share[size]`. None if
             the predicted size is the coarsest or the only one.
@@ -42,9 +64,6 @@ class Prediction:
             in logits, "why 8 and not 7"; None if the subtype has one size.
         contrast_with: The second most probable size, or "".
         strangeness: Result of the out-of-distribution check.
-        bundle: Name of the bundle.
-        engine: Library and device, such as "openvino cpu".
-        precision: "fp32", "bf16" or "int8".
         defects: Defects of the image or the preparation with their remedy, such as
             "out of focus: shoot again"; () if there are none.
         evidence_limits: "subtype_evidence_limit" and "size_evidence_limit": the evidence drawn in
@@ -53,22 +72,12 @@ class Prediction:
     """
 
     subtype: str
-    subtype_probabilities: dict[str, float]
     size: str
-    size_min: int | None
-    size_max: int | None
-    size_probabilities: dict[str, float]
     structure_code: str
     probability: float
-    probabilities: dict[str, float]
-    prediction_set: tuple[str, ...]
     subtype_map: NDArray[np.float16]
     size_map: NDArray[np.float16] | None
-    coarser_share: dict[str, float]
     strangeness: OodResult
-    bundle: str
-    engine: str
-    precision: str
     defects: tuple[str, ...] = ()
     coarser_map: NDArray[np.float16] | None = None
     contrast_map: NDArray[np.float16] | None = None

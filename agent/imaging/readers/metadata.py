@@ -398,6 +398,30 @@ class Scale:
     um_per_px: float
 
 
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """One page or scene of one content, apart from its pixels.
+
+    Args:
+        sha256: Of the file's bytes, lower-case hex.
+        page: Index among the file's micrographs, from 0.
+        pages: Number of micrographs in the file.
+        format: "TIFF", "PNG", "JPEG", "BMP", "CZI", "LIF" or "ND2".
+        scales: As found, the most trusted first.
+        metadata: Text from the file where known: "microscope", "objective", "magnification",
+            "acquired_at", …
+        warnings: Stable words, such as "sharpest_plane" or "scale_conflict".
+    """
+
+    sha256: str
+    page: int
+    pages: int
+    format: str
+    scales: tuple[Scale, ...]
+    metadata: dict[str, str]
+    warnings: tuple[str, ...]
+
+
 def resolve_scale(
     scales: tuple[Scale, ...], plausible: tuple[float, float]
 ) -> tuple[float | None, str | None, tuple[str, ...]]:

@@ -19,6 +19,7 @@ from agent.files.shares import inspect
 from agent.files.whole_file import open_regular
 from agent.imaging.readers.metadata import (
     UM_PER,
+    PageFacts,
     Scale,
     compute_reduction,
     get_square_scale,
@@ -188,31 +189,16 @@ __all__ = ["Limits", "MicrographImage", "iter_micrographs", "read"]
 
 
 @dataclass(frozen=True, slots=True)
-class MicrographImage:
-    """One page or scene of one content.
+class MicrographImage(PageFacts):
+    """One page or scene as it was read; its scales are of metadata and sidecar files.
 
     Args:
-        sha256: Of the file's bytes, lower-case hex.
         size_bytes: Size of the file.
-        page: Index among the file's micrographs, from 0.
-        pages: Number of micrographs in the file.
-        format: "TIFF", "PNG", "JPEG", "BMP", "CZI", "LIF" or "ND2".
         pixels: (h, w, 3) uint8 RGB, upright.
-        scales: From metadata and sidecar files; several only where they disagree.
-        metadata: Text from the file where known: "microscope", "objective", "magnification",
-            "acquired_at", …
-        warnings: Stable words, such as "sharpest_plane".
     """
 
-    sha256: str
     size_bytes: int
-    page: int
-    pages: int
-    format: str
     pixels: NDArray[np.uint8]
-    scales: tuple[Scale, ...]
-    metadata: dict[str, str]
-    warnings: tuple[str, ...]
 
 
 def read(path: Path, *, limits: Limits | None = None) -> list[MicrographImage]:

@@ -33,27 +33,36 @@ ONE_AT_A_TIME = 0x74726169  # a number of ours for PostgreSQL's advisory lock: "
 
 
 @dataclass(frozen=True, slots=True)
-class TrailEntry:
-    """An act in the audit log.
+class LoggedAct:
+    """What every act of an audit log has, whatever its schema.
 
     Args:
-        id: Its number in the chain.
         at: Aware UTC.
-        site: Name of the site.
         actor: Who acted.
         act: Name of the act, such as "label.given".
         subject: Key of what it was done to.
-        facts: The rest, as JSON has it.
-        sha256: Hash of this row and the one before.
     """
 
-    id: int
     at: datetime
-    site: str
     actor: str
     act: str
     subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrailEntry(LoggedAct):
+    """An act in the audit log.
+
+    Args:
+        facts: The rest, as JSON has it.
+        id: Its number in the chain.
+        site: Name of the site.
+        sha256: Hash of this row and the one before.
+    """
+
     facts: dict[str, Any]
+    id: int
+    site: str
     sha256: str
 
 
@@ -245,13 +254,13 @@ def entries(
         query = query.where(col(TrailRow.subject).in_(subjects))
     for row, site in session.exec(query.execution_options(yield_per=500)):
         yield TrailEntry(
-            row.id,
             row.at,
-            site,
             row.actor,
             row.act,
             row.subject,
             json.loads(row.facts),
+            row.id,
+            site,
             row.sha256,
         )
 

@@ -85,7 +85,7 @@ class History(Repository):
             site = name_of(session, self._whose)
             rows = session.execute(wanted.order_by(col(TrailRow.id).desc()).limit(limit)).all()
         return [
-            TrailEntry(number, at, site, actor, act, subject, json.loads(facts), sha256)
+            TrailEntry(at, actor, act, subject, json.loads(facts), number, site, sha256)
             for number, at, actor, act, subject, facts, sha256 in rows
         ]
 

@@ -18,6 +18,7 @@ from agent.store.people import label_decisions
 from agent.store.people.label_decisions import KINDS, LabelView
 from agent.store.people.labels import DOUBT, list_standing, to_view
 from agent.store.results import stored_facts
+from agent.store.results.stored_facts import MicrographFacts
 from agent.store.sites.site_scope import unindexed
 from agent.store.tables import LabelRow, MicrographRow, ResultRow, SourceRow
 from agent.store.work.file_states import chunks
@@ -29,20 +30,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledMicrograph:
+class LabelledMicrograph(MicrographFacts):
     """A micrograph and its valid label.
 
     Args:
-        id: Public id.
-        sha256: Hash of the file.
-        page: Page of the file.
         label: The valid one.
         group: Stays on one side of a split: order and specimen where known, else the hash.
         process_data: Of the micrograph.
         process_extra: Process data without a column.
         origin: "watch", "import" or "api", of the micrograph.
-        um_per_px: Scale in µm per pixel, or None.
-        recipe: Recipe of the crop.
         model_code: Structure code of the current result, or None.
         seen_code: Structure code of the model when the label was entered, or None.
         is_confirmed: Two reviewers agree.
@@ -55,15 +51,10 @@ class LabelledMicrograph:
         source: Name of its source.
     """
 
-    id: str
-    sha256: str
-    page: int
     label: LabelView
     group: str
     process_data: dict[str, str]
     origin: str
-    um_per_px: float | None
-    recipe: str
     model_code: str | None
     process_extra: Mapping[str, Any] = field(default_factory=dict)
     seen_code: str | None = None

@@ -19,6 +19,7 @@ from agent.store.people.label_decisions import LabelView  # noqa: TC001 - pydant
 from agent.store.results import stored_facts
 from agent.store.results.stored_facts import (
     NOT_FROZEN,
+    MicrographFacts,
     StoredCrop,
     StoredStrangeness,
     resolve_scale,
@@ -27,6 +28,7 @@ from agent.store.sites.site_scope import unindexed
 from agent.store.tables import MicrographRow, ResultRow, Row, SourceRow
 from agent.store.work.file_states import chunks
 from agent.triage import Handling, Reason
+from model import AnswerFacts
 from reports import Message, read_message
 
 if TYPE_CHECKING:
@@ -42,51 +44,39 @@ RESULT, MICROGRAPH = "r_", "m_"
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(AnswerFacts):
     """A bundle's result on a micrograph, cut by one recipe.
 
     Args:
         id: Its number.
-        bundle: "" where there was none.
         recipe: Recipe of the crop.
         role: "live", "shadow" or "reprocess".
         current: It is the one that counts.
         origin: "watch", "import" or "api".
         done_at: Time when it was stored, aware UTC.
-        subtype … prediction_set: As in `model.Prediction`; None or empty without a bundle.
+        subtype, size, structure_code, probability: As in `model.Prediction`, None without a bundle;
+            what else it answered is then empty.
         strangeness: The out-of-distribution result, false without one.
         handling: "automatic" or "review".
         reasons: For the review, the most important first.
-        engine: Engine that computed it.
-        precision: Precision of the engine.
         expected: What was ordered, and the size inside that subtype, where another one was seen.
         after_record: As in `ResultRow`.
     """
 
     id: int
-    bundle: str
     recipe: str
     role: str
     current: bool
     origin: str
     done_at: datetime
     subtype: str | None
-    subtype_probabilities: dict[str, float]
     size: str | None
-    size_min: int | None
-    size_max: int | None
-    size_probabilities: dict[str, float]
     structure_code: str | None
     probability: float | None
-    probabilities: dict[str, float]
-    prediction_set: tuple[str, ...]
-    coarser_share: dict[str, float]
     strangeness: StoredStrangeness
     handling: str
     reasons: tuple[str, ...]
     thresholds: dict[str, Any]
-    engine: str
-    precision: str
     expected: dict[str, Any] = field(default_factory=dict)
     after_record: int | None = None
 
@@ -151,21 +141,16 @@ _read_process_data = itemgetter(
 
 
 @dataclass(frozen=True, slots=True)
-class MicrographView:
+class MicrographView(MicrographFacts):
     """A micrograph with its current result, ready for a page.
 
     Args:
-        id: Public id.
-        sha256: Hash of the file.
-        page: Page of the file.
         path: Path of the file.
         source: Name of the source.
         width: Of the page, in pixels.
         height: Of the page, in pixels.
-        um_per_px: Scale in µm per pixel, or None.
         um_per_px_source: Origin of the scale.
         crop: Box (x0, y0, x1, y1) of the crop.
-        recipe: Recipe of the crop.
         warnings: Stable codes.
         crop_facts: The crop as it was stored.
         process_data: Column → value.
@@ -184,17 +169,12 @@ class MicrographView:
         needles: Those measured with its result, where a page asks for them; None for none.
     """
 
-    id: str
-    sha256: str
-    page: int
     path: str
     source: str
     width: int
     height: int
-    um_per_px: float | None
     um_per_px_source: str | None
     crop: tuple[int, int, int, int] | None
-    recipe: str
     warnings: tuple[str, ...]
     crop_facts: StoredCrop
     process_data: dict[str, str]
@@ -371,25 +351,15 @@ ROWS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class CurrentAnswer:
+class CurrentAnswer(MicrographFacts):
     """The current answer about a micrograph.
 
     Args:
-        id: Public id.
-        sha256: Hash of the file.
-        page: Page of the file.
-        um_per_px: Scale in µm per pixel, or None.
-        recipe: Recipe of the crop.
         structure_code: None without a bundle.
         bundle: "" without one.
         strangeness: The out-of-distribution result, false without one.
     """
 
-    id: str
-    sha256: str
-    page: int
-    um_per_px: float | None
-    recipe: str
     structure_code: str | None
     bundle: str
     strangeness: StoredStrangeness

@@ -24,6 +24,25 @@ NOT_FROZEN = pydantic.Field(exclude=True)
 
 
 @dataclass(frozen=True, slots=True)
+class MicrographFacts:
+    """What is known of every micrograph, whatever else is read of it.
+
+    Args:
+        id: Public id.
+        sha256: Hash of the file.
+        page: Page of the file.
+        um_per_px: Scale in µm per pixel, or None.
+        recipe: Recipe of the crop.
+    """
+
+    id: str
+    sha256: str
+    page: int
+    um_per_px: float | None
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredScaleBar:
     """A scale bar as it was read.
 

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from agent.errors import FileCode
 from agent.store.results.stored_facts import NOT_FROZEN
-from agent.watch import locate
+from agent.watch import ListedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from agent.store.tables import ContentRow
 
@@ -92,19 +91,13 @@ OVERWRITTEN = "overwritten"
 NOT_A_FILE = "not_a_file"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A content version claimed by one worker until the lease expires.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim(ListedFile):
+    """A file, as last listed, claimed by one worker until the lease expires.
 
     Args:
         content_id: Number of the content version.
         token: Distinguishes this claim from a later one of the same content.
-        source: Name of the source.
-        folder: Folder of the source.
-        relative: Path below the folder.
-        size_bytes: As last listed; another value now means that the file has changed.
-        mtime_ns: Time of change as last listed, ns.
-        ctime_ns: Time of metadata change as last listed, ns.
         attempts: Number of attempts, this one included.
         origin: "watch", "import" or "api".
         lane: "urgent", "fresh" or "backlog".
@@ -114,22 +107,11 @@ class Claim:
 
     content_id: int
     token: int
-    source: str
-    folder: Path
-    relative: str
-    size_bytes: int
-    mtime_ns: int
-    ctime_ns: int
     attempts: int
     origin: str = "watch"
     lane: str = "fresh"
     process_data: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     noted: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-
-    @property
-    def path(self) -> Path:
-        """Path of the file."""
-        return locate(self.folder, self.relative)
 
 
 @dataclass(frozen=True, slots=True)

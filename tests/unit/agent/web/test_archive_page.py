@@ -422,7 +422,7 @@ def test_the_exports_of_the_history_go_on_from_the_page_that_is_shown(lab, brows
 
 
 def test_what_a_pdf_of_the_history_says():
-    entry = TrailEntry(7, DAY, "Plant 1", "Ann", "label.given", "first.tif", {}, "ab" * 32)
+    entry = TrailEntry(DAY, "Ann", "label.given", "first.tif", {}, 7, "Plant 1", "ab" * 32)
     row = {"entry": entry, "at": "24 Nov 2026 10:00", "act": "Decision"}
     asked = {"subject": "first", "facts": "G7", "kind": "label."}
     page = {
