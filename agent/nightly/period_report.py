@@ -243,7 +243,7 @@ def write_period(
     ]
     if not rows:
         return None
-    nights = [from_text(row.facts_json) for row in rows]
+    nights = [from_text(row.facts) for row in rows]
     path = folder / f"{period.name}.html"
     with reports.speaking(settings.language):
         page = _render(period, nights, folder, settings, now=now)

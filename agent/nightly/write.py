@@ -73,7 +73,7 @@ def write_sites(
 
 def _describe_site(site: SiteSeen, *, now: datetime) -> dict[str, Any]:
     """Return a site with its last night, in one sentence, and how much it needs action."""
-    night = from_text(site.newest.facts_json) if site.newest else None
+    night = from_text(site.newest.facts) if site.newest else None
     if night is None:
         headline, tone = _("No night has been reported yet."), Tone.ATTENTION
     else:
@@ -212,7 +212,7 @@ def _facts(
     row = store.nightly_reports.find(night)
     is_sound = row is not None and any(head.date == night for head in _list_sound(store, now))
     if row is not None and is_sound and not refresh:
-        return from_text(row.facts_json), row.facts_json, row.revision, row.frozen_at
+        return from_text(row.facts), row.facts, row.revision, row.frozen_at
     facts = gather(store, night, settings, now=now, refresh=refresh)
     text = to_text(facts)
     if facts.running:
@@ -221,7 +221,7 @@ def _facts(
         night, text, at=now, revision=row.revision + 1 if row else 1
     )
     # Another agent may have been first: what is frozen holds, not what was just gathered.
-    kept = frozen.facts_json
+    kept = frozen.facts
     return from_text(kept), kept, frozen.revision, frozen.frozen_at
 
 

@@ -99,10 +99,7 @@ from .results.needles import (
     NeedleMeasurement as NeedleMeasurement,
     NewNeedle as NewNeedle,
 )
-from .results.nightly_reports import (
-    NightHead as NightHead,
-    NightRow as NightRow,
-)
+from .results.nightly_reports import NightHead as NightHead
 from .orders.unread_names import (
     NamedOrder as NamedOrder,
     WaitingFile as WaitingFile,
@@ -159,6 +156,7 @@ from .evidence.quality_records import NewRecord as NewRecord
 from .tables import (
     Account as Account,
     Job as Job,
+    NightRow as NightRow,
     Record as Record,
     Rollout as Rollout,
     RolloutHost as RolloutHost,

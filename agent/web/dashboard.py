@@ -179,20 +179,7 @@ def figures_to_json(figures: Figures) -> dict[str, Any]:
         "unassigned": slow.unassigned,
         "disagreed": slow.disagreed,
         "agreement": {"n": slow.blind_n, "same": slow.blind_same},
-        "sources": [
-            {
-                "name": source.name,
-                "online": source.online,
-                "today": source.today,
-                "last_hour": source.last_hour,
-                "last_file": source.last_file or None,
-                "last_at": source.last_at.isoformat() if source.last_at else None,
-                "waiting": source.waiting,
-                "failed": source.failed,
-                "set_aside": source.set_aside,
-            }
-            for source in figures.sources
-        ],
+        "sources": [source.model_dump() for source in figures.sources],
         "codes": [row.model_dump() for row in figures.codes],
         "problems": list(slow.status.get("problems", ())),
     }

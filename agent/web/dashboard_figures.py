@@ -19,7 +19,7 @@ from agent.retrain.bundle_registry import list_bundles
 from agent.store import State
 from agent.web.context import Desk, order_rules
 from agent.web.orders.order_board import SWEPT
-from agent.web.schemas import CodeToday
+from agent.web.schemas import CodeToday, SourceToday
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,35 +37,6 @@ LEAST_DAYS = 5
 NEWEST_BUNDLES = 10
 """Bundles, the newest ones, of which it is read whether they wait for a signature."""
 WAITING = (State.SETTLING, State.QUEUED, State.PROCESSING)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFigures:
-    """One source today.
-
-    Args:
-        name: Of the source.
-        online: Its folder can be reached.
-        problem: Why not, or "".
-        today: Micrographs processed since midnight.
-        last_hour: Micrographs processed within the last hour.
-        last_file: Name of the newest file, "" for none.
-        last_at: When it was first seen, aware UTC, or None.
-        waiting: Files that wait or are being processed.
-        failed: Files that failed and are tried again.
-        set_aside: Files that cannot be used.
-    """
-
-    name: str
-    online: bool
-    problem: str
-    today: int
-    last_hour: int
-    last_file: str
-    last_at: datetime | None
-    waiting: int
-    failed: int
-    set_aside: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +93,7 @@ class Figures:
 
     day: date
     read_at: datetime = field(compare=False)
-    sources: tuple[SourceFigures, ...]
+    sources: tuple[SourceToday, ...]
     today: int
     review: int
     reviewed: int
@@ -248,20 +219,19 @@ def _list_sources(
     results: Sequence[ResultCount],
     last: Sequence[LastFile],
     files: Sequence[OpenFiles],
-) -> Iterable[SourceFigures]:
+) -> Iterable[SourceToday]:
     told = {source["name"]: source for source in status.get("sources", ())}
     newest = {file.source: file for file in last}
     for name in dict.fromkeys([*told, *newest]):
         own = [row for row in results if row.source == name]
         states: dict[State, int] = {row.state: row.n for row in files if row.source == name}
         file = newest.get(name)
-        yield SourceFigures(
+        yield SourceToday(
             name=name,
             online=bool(told.get(name, {}).get("online", True)),
-            problem=str(told.get(name, {}).get("problem", "")),
             today=sum(row.n for row in own),
             last_hour=sum(row.recent for row in own),
-            last_file=file.relative.rsplit("/", 1)[-1] if file else "",
+            last_file=file.relative.rsplit("/", 1)[-1] if file else None,
             last_at=file.first_seen_at if file else None,
             waiting=sum(states.get(state, 0) for state in WAITING),
             failed=states.get(State.FAILED, 0),

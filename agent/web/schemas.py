@@ -5,9 +5,10 @@ A key that is not named here passes through unchanged, so an added key breaks no
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 LabelKind = Literal["code", "strange", "unusable", "cannot_tell"]
 Box = tuple[int, int, int, int]
@@ -321,6 +322,10 @@ class RolloutAnswer(BaseModel):
     rollout: RolloutOfBundle | None
 
 
+At = Annotated[datetime, PlainSerializer(datetime.isoformat, return_type=str)]
+"""An instant as programs read it: ISO 8601, UTC."""
+
+
 class SourceToday(_Answer):
     """One source today."""
 
@@ -329,7 +334,7 @@ class SourceToday(_Answer):
     today: int = Field(description="Micrographs processed since midnight.")
     last_hour: int
     last_file: str | None
-    last_at: str | None = Field(description="ISO 8601, UTC.")
+    last_at: At | None = Field(description="ISO 8601, UTC.")
     waiting: int = Field(description="Files that wait or are being processed.")
     failed: int
     set_aside: int

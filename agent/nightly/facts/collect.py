@@ -282,8 +282,8 @@ def _find_period(store: Store, night: date, settings: NightSettings) -> tuple[da
     before = store.nightly_reports.find(night - timedelta(days=1))
     own = store.nightly_reports.find(night)
     return (
-        from_text(before.facts_json).until if before else after,
-        from_text(own.facts_json).until if own else until,
+        from_text(before.facts).until if before else after,
+        from_text(own.facts).until if own else until,
     )
 
 
@@ -470,7 +470,7 @@ def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | 
     row = store.nightly_reports.find(max(earlier)) if earlier else None
     if row is None:
         return None
-    facts = from_text(row.facts_json)
+    facts = from_text(row.facts)
     then = {order.number: order.conformity for order in facts.orders}
     now = {order.number: order.conformity for order in orders}
     broken = Conformity.DOES_NOT_CONFORM.value

@@ -101,7 +101,7 @@ def find_open_alarms(store: Store) -> tuple[date | None, list[Group]]:
     """Return the newest frozen night, and its alarms that no lead has acknowledged."""
     night = max((row.date for row in store.nightly_reports.list_all()), default=None)
     row = store.nightly_reports.find(night) if night else None
-    groups = parse_groups(row.facts_json) if row else ()
+    groups = parse_groups(row.facts) if row else ()
     return night, list_open_alarms(groups, list_acknowledged(store))
 
 
@@ -143,7 +143,7 @@ def _find_groups(store: Store, night: date) -> tuple[Group, ...]:
     """Return the groups after the newest night that was frozen before this one."""
     earlier = [row.date for row in store.nightly_reports.list_all() if row.date < night]
     row = store.nightly_reports.find(max(earlier)) if earlier else None
-    return parse_groups(row.facts_json) if row else ()
+    return parse_groups(row.facts) if row else ()
 
 
 def _list_batches(store: Store, night: date) -> list[tuple[date, tuple[BatchSize, ...]]]:

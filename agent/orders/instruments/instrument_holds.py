@@ -21,7 +21,6 @@ from agent.orders.instruments.instrument_checks import (
     list_checks,
     list_control_points,
 )
-from agent.store import Record
 from reports import decimal
 from reports import gettext as _
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from agent.settings import Settings
-    from agent.store import MicrographView, Store
+    from agent.store import MicrographView, Record, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,7 +443,7 @@ def _iter_in_sequence(checks: Sequence[Record]) -> Iterator[Record]:
     for check in sorted(checks, key=lambda check: check.id):
         at = check.at if last is None else max(check.at, last + 2 * INSTANT)
         last = at
-        yield Record(**{**check.model_dump(), "at": at})
+        yield check.model_copy(update={"at": at})
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def _list_due(store: Store, *, now: datetime) -> list[NightFacts]:
     """Return the frozen nights that ended in the last days and have a page, oldest first."""
     recent = [row.date for row in store.nightly_reports.list_all() if _is_recent(row.date, now)]
     rows = filter(None, (store.nightly_reports.find(night) for night in sorted(recent)))
-    nights = [from_text(row.facts_json) for row in rows]
+    nights = [from_text(row.facts) for row in rows]
     return [facts for facts in nights if not facts.summary.planned and now - facts.until < GIVEN_UP]
 
 

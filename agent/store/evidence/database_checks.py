@@ -31,6 +31,7 @@ from sqlalchemy import (
     inspect,
     text,
 )
+from sqlalchemy.sql.schema import CallableColumnDefault
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from agent.store import engine as engines
@@ -38,7 +39,7 @@ from agent.store import schema
 from agent.store.engine import Repository, opening, reading
 from agent.store.evidence import guards, row_checks
 from agent.store.sites import site_guards
-from agent.store.tables import Row, load_metadata
+from agent.store.tables import load_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,11 +148,11 @@ def _suspect(column: Column[object]) -> str:
 
 def _shape(column: Column[object]) -> str:
     """Return what the JSON of a column is: "array" where a list is its empty value."""
-    for table in Row.__subclasses__():
-        if table.__tablename__ == column.table.name:
-            empty = table.model_fields[column.name].default_factory
-            return "array" if empty is list else "object"
-    return "object"
+    default = column.default
+    if not isinstance(default, CallableColumnDefault):
+        return "object"
+    empty = default.arg(None)  # type: ignore[arg-type] # it needs no context
+    return "array" if isinstance(empty, list) else "object"
 
 
 def _is_read(column: Column[object], stored: str, raw: bytes) -> bool:

@@ -9,27 +9,10 @@ from sqlmodel import Session, col, func, select
 
 from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence.acts import append_act
-from agent.store.tables import NightRow_ as Stored
+from agent.store.tables import NightRow
 
 if TYPE_CHECKING:
     from datetime import date, datetime
-
-
-@dataclass(frozen=True, slots=True)
-class NightRow:
-    """Frozen facts of one night.
-
-    Args:
-        date: The night.
-        revision: 1, and one more for each refresh.
-        facts_json: Unchanged, byte for byte.
-        frozen_at: Aware UTC.
-    """
-
-    date: date
-    revision: int
-    facts_json: str
-    frozen_at: datetime
 
 
 HEAD_LETTERS = 16_384
@@ -65,28 +48,27 @@ def _freeze(
     revision: int,
 ) -> NightRow:
     """Store a night's facts; an existing revision is returned unchanged."""
-    query = select(Stored).where(
-        Stored.site_id == whose.site_id, Stored.date == night, Stored.revision == revision
+    query = select(NightRow).where(
+        NightRow.site_id == whose.site_id, NightRow.date == night, NightRow.revision == revision
     )
     row = session.exec(query).first()
     if row is None:
-        row = Stored(
+        row = NightRow(
             site_id=whose.site_id, date=night, revision=revision, facts=facts_json, frozen_at=at
         )
         append_act(session, "night.reported", row)
-    return _to_night(row)
+    return row
 
 
 def find_latest(session: Session, whose: AgentIdentity, night: date) -> NightRow | None:
     """Return a night's newest revision, or None."""
     query = (
-        select(Stored)
-        .where(Stored.site_id == whose.site_id, Stored.date == night)
-        .order_by(col(Stored.revision).desc())
+        select(NightRow)
+        .where(NightRow.site_id == whose.site_id, NightRow.date == night)
+        .order_by(col(NightRow.revision).desc())
         .limit(1)
     )
-    row = session.exec(query).first()
-    return _to_night(row) if row else None
+    return session.exec(query).first()
 
 
 class NightlyReports(Repository):
@@ -105,16 +87,12 @@ class NightlyReports(Repository):
     def list_all(self) -> list[NightHead]:
         """Return the newest revision of each night, newest night first, without its facts."""
         with reading(self._engine) as session:
-            head = func.substr(Stored.facts, 1, HEAD_LETTERS)
+            head = func.substr(NightRow.facts, 1, HEAD_LETTERS)
             query = (
-                select(col(Stored.date), col(Stored.revision), head, col(Stored.frozen_at))
-                .add_columns(col(Stored.id))
-                .where(col(Stored.site_id) == self._whose.site_id)
-                .order_by(col(Stored.date).desc(), col(Stored.revision))
+                select(col(NightRow.date), col(NightRow.revision), head, col(NightRow.frozen_at))
+                .add_columns(col(NightRow.id))
+                .where(col(NightRow.site_id) == self._whose.site_id)
+                .order_by(col(NightRow.date).desc(), col(NightRow.revision))
             )
             newest = {row[0]: NightHead(*row) for row in session.execute(query)}
             return list(newest.values())
-
-
-def _to_night(row: Stored) -> NightRow:
-    return NightRow(row.date, row.revision, row.facts, row.frozen_at)

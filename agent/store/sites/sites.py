@@ -28,8 +28,7 @@ from agent.store.tables import AgentRow, ContentRow, SiteRow, SourceRow, TrailRo
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from agent.store.results.nightly_reports import NightRow
-    from agent.store.tables import Record
+    from agent.store.tables import NightRow, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -525,10 +524,10 @@ class AllSites:
 def _build_site(session: Session, site: SiteRow) -> SiteSeen:
     from agent.store.people import review_queue  # noqa: PLC0415 - short commands need neither
     from agent.store.results import nightly_reports  # noqa: PLC0415 - short commands need neither
-    from agent.store.tables import NightRow_  # noqa: PLC0415
+    from agent.store.tables import NightRow  # noqa: PLC0415
 
     whose = AgentIdentity(site.id, 0)
-    night = session.exec(select(func.max(NightRow_.date)).where(NightRow_.site_id == site.id)).one()
+    night = session.exec(select(func.max(NightRow.date)).where(NightRow.site_id == site.id)).one()
     waiting, since = review_queue.count_waiting(session, whose)
     offline = select(SourceRow.name).where(
         SourceRow.site_id == site.id, col(SourceRow.online).is_(False)

@@ -41,7 +41,7 @@ from .places import (
     PlaceRow as PlaceRow,
     SamePlaceRow as SamePlaceRow,
 )
-from .nights import NightRow_ as NightRow_
+from .nights import NightRow as NightRow
 from .orders import (
     OrderRow as OrderRow,
     PreparationRow as PreparationRow,

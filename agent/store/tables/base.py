@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Index,
+    Integer,
     MetaData,
     TypeDecorator,
     event,
@@ -78,14 +79,6 @@ class Row(SQLModel):
         super().__setattr__(name, value)
 
 
-class OfSite:
-    """Mixin of every table whose rows belong to one site; `site_scope` adds the site by itself."""
-
-
-class OfGroup:
-    """Mixin of a table of a site whose rows are valid at all sites that share it."""
-
-
 SITE: Final = "site"
 """Execution option of an engine: the number of the site whose rows its statements reach."""
 
@@ -94,11 +87,6 @@ def _site_of(context: DefaultExecutionContext) -> int | None:
     """Return the site of the engine that a new row is written through."""
     site: int | None = context.execution_options.get(SITE)
     return site
-
-
-def number_column() -> Any:
-    """Return the column of a row's number, which the database gives it."""
-    return Field(default=None, primary_key=True)
 
 
 def site_column(*, index: bool = False) -> Any:
@@ -110,6 +98,32 @@ def site_column(*, index: bool = False) -> Any:
         index=index,
         sa_column_kwargs={"default": _site_of},
     )
+
+
+class Numbered(Row):
+    """Base of a table whose rows have a number, which the database gives; its first column."""
+
+    id: int = Field(default=None, primary_key=True)
+
+
+class OfMicrograph(Row):
+    """Base of a table with at most one row of a micrograph, whose number is its first column."""
+
+    micrograph_id: int = Field(
+        default=None, primary_key=True, foreign_key="micrograph.id", sa_type=Integer
+    )
+
+
+class OfSite(Row):
+    """Base of every table whose rows belong to one site; `site_scope` adds the site by itself."""
+
+    site_id: int = site_column()
+
+
+class OfGroup(Row):
+    """Base of a table of a site whose rows are valid at all sites that share it."""
+
+    site_id: int = site_column()
 
 
 def instant_column(*, index: bool = False) -> Any:

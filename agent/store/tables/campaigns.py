@@ -8,23 +8,19 @@ from sqlmodel import Field
 
 from agent.store.tables import micrographs  # noqa: F401 - what foreign keys name
 from agent.store.tables.base import (
+    Numbered,
     OfSite,
-    Row,
     instant_column,
     json_column,
-    number_column,
-    site_column,
 )
 
 
-class CampaignRow(OfSite, Row, table=True):
+class CampaignRow(OfSite, Numbered, table=True):
     """A round robin: raters assess the same micrographs independently."""
 
     __tablename__: ClassVar[Any] = "campaign"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     name: str
     seed: int
     may_go_back: bool = False
@@ -36,7 +32,7 @@ class CampaignRow(OfSite, Row, table=True):
     closed_at: datetime | None = instant_column()
 
 
-class CampaignImageRow(OfSite, Row, table=True):
+class CampaignImageRow(OfSite, Numbered, table=True):
     """A micrograph of a campaign, with its structure code when it was added."""
 
     __tablename__: ClassVar[Any] = "campaign_image"
@@ -45,8 +41,6 @@ class CampaignImageRow(OfSite, Row, table=True):
         UniqueConstraint("campaign_id", "micrograph_id"),
     )
 
-    id: int = number_column()
-    site_id: int = site_column()
     campaign_id: int = Field(foreign_key="campaign.id")
     number: int
     micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
@@ -54,14 +48,12 @@ class CampaignImageRow(OfSite, Row, table=True):
     stratum: str = ""
 
 
-class CampaignRaterRow(OfSite, Row, table=True):
+class CampaignRaterRow(OfSite, Numbered, table=True):
     """A rater with an account, or with a link whose token's sha256 is `hashed`."""
 
     __tablename__: ClassVar[Any] = "campaign_rater"
     __table_args__: ClassVar[Any] = (UniqueConstraint("campaign_id", "pseudonym"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     campaign_id: int = Field(foreign_key="campaign.id")
     pseudonym: str
     name: str
@@ -71,14 +63,12 @@ class CampaignRaterRow(OfSite, Row, table=True):
     invited_at: datetime = instant_column()
 
 
-class RatingRow(OfSite, Row, table=True):
+class RatingRow(OfSite, Numbered, table=True):
     """A rater's answer on an image; appended, never changed. The newest revision counts."""
 
     __tablename__: ClassVar[Any] = "rating"
     __table_args__: ClassVar[Any] = (UniqueConstraint("rater_id", "image_id", "revision"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     rater_id: int = Field(foreign_key="campaign_rater.id")
     image_id: int = Field(foreign_key="campaign_image.id", index=True)
     revision: int = 1

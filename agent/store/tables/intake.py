@@ -8,18 +8,16 @@ from sqlmodel import Field
 
 from agent.store.tables import sites  # noqa: F401 - what foreign keys name
 from agent.store.tables.base import (
+    Numbered,
     OfSite,
-    Row,
     big_column,
     instant_column,
     json_column,
-    number_column,
     partial_index,
-    site_column,
 )
 
 
-class ContentRow(OfSite, Row, table=True):
+class ContentRow(OfSite, Numbered, table=True):
     """A version of a file's content, and its state.
 
     `due_at` is when something is to be done about it: since when it is queued, when a failed
@@ -58,8 +56,6 @@ class ContentRow(OfSite, Row, table=True):
         {"sqlite_autoincrement": True},  # a number is never given twice: claims remember it
     )
 
-    id: int = number_column()
-    site_id: int = site_column()
     source_id: int = Field(foreign_key="source.id", index=True)
     sha256: str | None = None
     size_bytes: int = big_column()
@@ -81,7 +77,7 @@ class ContentRow(OfSite, Row, table=True):
     noted: dict[str, str] = json_column(filled=True)
 
 
-class PathRow(OfSite, Row, table=True):
+class PathRow(OfSite, Numbered, table=True):
     """A name under which a content was seen; many per content, one current per name."""
 
     __tablename__: ClassVar[Any] = "path"
@@ -96,8 +92,6 @@ class PathRow(OfSite, Row, table=True):
         Index("ix_path_mtime_ns", "mtime_ns"),
     )
 
-    id: int = number_column()
-    site_id: int = site_column()
     content_id: int = Field(foreign_key="content.id", index=True)
     source_id: int = Field(foreign_key="source.id")
     relative: str

@@ -6,16 +6,18 @@ from typing import Any, ClassVar
 from sqlmodel import Field
 
 from agent.store.tables import records  # noqa: F401 - what foreign keys name
-from agent.store.tables.base import OfSite, Row, instant_column, number_column, site_column
+from agent.store.tables.base import (
+    Numbered,
+    OfSite,
+    instant_column,
+)
 
 
-class Login(OfSite, Row, table=True):
+class Login(OfSite, Numbered, table=True):
     """A log-in session of a browser; `sha256` is of its cookie."""
 
     __tablename__: ClassVar[Any] = "login"
 
-    id: int = number_column()
-    site_id: int = site_column()
     sha256: str = Field(unique=True)
     account_id: int = Field(foreign_key="account.id", index=True)
     began_at: datetime = instant_column()

@@ -8,19 +8,17 @@ from sqlmodel import Field
 
 from agent.store.tables import intake, orders, sites  # noqa: F401 - what foreign keys name
 from agent.store.tables.base import (
+    Numbered,
     OfSite,
-    Row,
     false_column,
     instant_column,
     json_column,
-    number_column,
     partial_index,
-    site_column,
     text_column,
 )
 
 
-class MicrographRow(OfSite, Row, table=True):
+class MicrographRow(OfSite, Numbered, table=True):
     """One page or scene of one content, apart from any assessment of it.
 
     It belongs to one preparation of one specimen, or to none, and `unassigned` is the reason. Of a
@@ -41,10 +39,8 @@ class MicrographRow(OfSite, Row, table=True):
         ),
     )
 
-    id: int = number_column()
     public_id: str
     content_id: int = Field(foreign_key="content.id", index=True)
-    site_id: int = site_column()
     source_id: int = Field(foreign_key="source.id")
     sha256: str
     page: int
@@ -82,7 +78,7 @@ class MicrographRow(OfSite, Row, table=True):
     process_extra: dict[str, Any] = json_column()
 
 
-class ResultRow(OfSite, Row, table=True):
+class ResultRow(OfSite, Numbered, table=True):
     """A bundle's result on a micrograph, cut by one recipe; never overwritten.
 
     `current` marks the one a page shows. `review_rank` is its rank in the review queue, the
@@ -118,9 +114,7 @@ class ResultRow(OfSite, Row, table=True):
         ),
     )
 
-    id: int = number_column()
     micrograph_id: int = Field(foreign_key="micrograph.id")
-    site_id: int = site_column()
     agent_id: int | None = Field(default=None, foreign_key="agent.id")
     bundle: str = ""
     recipe: str = ""
@@ -154,7 +148,7 @@ class ResultRow(OfSite, Row, table=True):
     )
 
 
-class LabelRow(OfSite, Row, table=True):
+class LabelRow(OfSite, Numbered, table=True):
     """A reviewer's decision; appended, never changed. An undo is a separate row.
 
     `after_record` is the newest record when it was written, as of a result.
@@ -162,8 +156,6 @@ class LabelRow(OfSite, Row, table=True):
 
     __tablename__: ClassVar[Any] = "label"
 
-    id: int = number_column()
-    site_id: int = site_column()
     micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
     result_id: int | None = Field(default=None, foreign_key="result.id")
     kind: str

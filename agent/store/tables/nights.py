@@ -6,17 +6,19 @@ from typing import Any, ClassVar
 from sqlalchemy import Column, Text, UniqueConstraint
 from sqlmodel import Field
 
-from agent.store.tables.base import OfSite, Row, instant_column, number_column, site_column
+from agent.store.tables.base import (
+    Numbered,
+    OfSite,
+    instant_column,
+)
 
 
-class NightRow_(OfSite, Row, table=True):  # noqa: N801 - `NightRow` is the noun that leaves the store
-    """Facts of one night as first written; a refresh is a new revision."""
+class NightRow(OfSite, Numbered, table=True):
+    """Facts of one night as first written, byte for byte; a refresh is a new revision."""
 
     __tablename__: ClassVar[Any] = "night"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "date", "revision"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     date: date
     revision: int = 1
     facts: str = Field(sa_column=Column(Text, nullable=False))  # text: byte for byte the same

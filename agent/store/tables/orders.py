@@ -7,17 +7,15 @@ from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field
 
 from agent.store.tables.base import (
+    Numbered,
     OfSite,
-    Row,
     instant_column,
     json_column,
-    number_column,
-    site_column,
     text_column,
 )
 
 
-class OrderRow(OfSite, Row, table=True):
+class OrderRow(OfSite, Numbered, table=True):
     """A customer's order; `legal_hold` excludes all of it from pruning.
 
     `key` is what all spellings of its number have in common (`agent.store.numbers`).
@@ -29,8 +27,6 @@ class OrderRow(OfSite, Row, table=True):
         Index("uq_order_site_id_key", "site_id", "key", unique=True),
     )
 
-    id: int = number_column()
-    site_id: int = site_column()
     number: str
     key: str = text_column()
     customer: str = ""
@@ -42,14 +38,12 @@ class OrderRow(OfSite, Row, table=True):
     facts: dict[str, Any] = json_column()
 
 
-class SpecimenRow(OfSite, Row, table=True):
+class SpecimenRow(OfSite, Numbered, table=True):
     """A physical mounted piece. `bundle` judges all of it: set by its first field, then fixed."""
 
     __tablename__: ClassVar[Any] = "specimen"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "order_id", "name"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     order_id: int | None = Field(default=None, foreign_key="order.id", index=True)
     name: str
     heat: str = ""
@@ -60,14 +54,12 @@ class SpecimenRow(OfSite, Row, table=True):
     facts: dict[str, Any] = json_column()
 
 
-class PreparationRow(OfSite, Row, table=True):
+class PreparationRow(OfSite, Numbered, table=True):
     """A grinding, polishing and etching of a specimen; a repeat is a new row."""
 
     __tablename__: ClassVar[Any] = "preparation"
     __table_args__: ClassVar[Any] = (UniqueConstraint("specimen_id", "name"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     specimen_id: int = Field(foreign_key="specimen.id")
     name: str
     etchant: str = ""

@@ -3,23 +3,22 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import Index, Integer, LargeBinary, UniqueConstraint
+from sqlalchemy import Index, LargeBinary, UniqueConstraint
 from sqlmodel import Field
 
 from agent.store.tables import micrographs  # noqa: F401 - what foreign keys name
 from agent.store.tables.base import (
+    Numbered,
+    OfMicrograph,
     OfSite,
-    Row,
     instant_column,
     json_column,
-    number_column,
     partial_index,
-    site_column,
     text_column,
 )
 
 
-class PlaceRow(OfSite, Row, table=True):
+class PlaceRow(OfSite, OfMicrograph, table=True):
     """Landmarks of a micrograph; `compared_at` is empty until it was compared.
 
     A micrograph without a row was recorded before places were compared.
@@ -36,15 +35,11 @@ class PlaceRow(OfSite, Row, table=True):
         ),
     )
 
-    micrograph_id: int | None = Field(
-        default=None, primary_key=True, foreign_key="micrograph.id", sa_type=Integer
-    )
-    site_id: int = site_column()
     landmarks: bytes | None = Field(default=None, sa_type=LargeBinary)
     compared_at: datetime | None = instant_column()
 
 
-class SamePlaceRow(OfSite, Row, table=True):
+class SamePlaceRow(OfSite, Numbered, table=True):
     """Two micrographs that show the same place, and a lead's decision about them.
 
     `verdict` is "" (open), "different" (they show two places) or "belongs": then `belongs_id` is
@@ -54,8 +49,6 @@ class SamePlaceRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "same_place"
     __table_args__: ClassVar[Any] = (UniqueConstraint("micrograph_id", "other_id"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     micrograph_id: int = Field(foreign_key="micrograph.id")
     other_id: int = Field(foreign_key="micrograph.id", index=True)
     share: float
@@ -69,7 +62,7 @@ class SamePlaceRow(OfSite, Row, table=True):
     decided_at: datetime | None = instant_column()
 
 
-class NeedleMeasurementRow(OfSite, Row, table=True):
+class NeedleMeasurementRow(OfSite, Numbered, table=True):
     """A needle that a reviewer measured by its two tips; appended, withdrawn but never changed.
 
     The tips are px of the crop; `um_per_px` is the scale with which `length_um` was computed.
@@ -77,8 +70,6 @@ class NeedleMeasurementRow(OfSite, Row, table=True):
 
     __tablename__: ClassVar[Any] = "needle_measurement"
 
-    id: int = number_column()
-    site_id: int = site_column()
     micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
     start_x: float
     start_y: float
@@ -92,7 +83,7 @@ class NeedleMeasurementRow(OfSite, Row, table=True):
     withdrawn_at: datetime | None = instant_column()
 
 
-class NeedleFieldRow(OfSite, Row, table=True):
+class NeedleFieldRow(OfSite, Numbered, table=True):
     """The needles of a micrograph, measured with one of its results; never changed.
 
     `facts` is `agent.needles.NeedleField` as its `to_document` returns it.
@@ -101,7 +92,5 @@ class NeedleFieldRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "needle_field"
     __table_args__: ClassVar[Any] = (UniqueConstraint("result_id"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     result_id: int = Field(foreign_key="result.id")
     facts: dict[str, Any] = json_column()

@@ -7,17 +7,15 @@ from sqlalchemy import Column, Index, Text, UniqueConstraint
 from sqlmodel import Field
 
 from agent.store.tables.base import (
+    Numbered,
     OfGroup,
     OfSite,
-    Row,
     instant_column,
     json_column,
-    number_column,
-    site_column,
 )
 
 
-class TrailRow(OfSite, Row, table=True):
+class TrailRow(OfSite, Numbered, table=True):
     """An act in the audit log, chained to the one before by hash."""
 
     __tablename__: ClassVar[Any] = "trail"
@@ -27,8 +25,6 @@ class TrailRow(OfSite, Row, table=True):
         {"sqlite_autoincrement": True},
     )
 
-    id: int = number_column()
-    site_id: int = site_column()
     at: datetime = instant_column(index=True)
     actor: str
     act: str
@@ -38,7 +34,7 @@ class TrailRow(OfSite, Row, table=True):
     sha256: str = Field(unique=True)
 
 
-class Record(OfSite, Row, table=True):
+class Record(OfSite, Numbered, table=True):
     """Something the lab has to be able to show later: appended, never changed.
 
     `kind` is "validation", "automatic", "control", "reference", "hold_release", "scale_check",
@@ -55,8 +51,6 @@ class Record(OfSite, Row, table=True):
         Index("ix_record_subject", "site_id", "kind", "subject", "id"),
     )
 
-    id: int = number_column()
-    site_id: int = site_column()
     kind: str
     subject: str = ""
     by: str = ""
@@ -64,13 +58,11 @@ class Record(OfSite, Row, table=True):
     facts: dict[str, Any] = json_column()
 
 
-class PromotionRow(OfGroup, Row, table=True):
+class PromotionRow(OfGroup, Numbered, table=True):
     """A promotion of a bundle by a lead; the newest row is valid."""
 
     __tablename__: ClassVar[Any] = "promotion"
 
-    id: int = number_column()
-    site_id: int = site_column()
     bundle: str
     by: str
     reason: str
@@ -78,7 +70,7 @@ class PromotionRow(OfGroup, Row, table=True):
     metrics: dict[str, Any] = json_column()
 
 
-class Account(OfGroup, Row, table=True):
+class Account(OfGroup, Numbered, table=True):
     """An account of a person with a password, or of a program with a token.
 
     `hashed` is an argon2 hash of a person's password, or the sha256 of a program's token. Log-ins
@@ -88,8 +80,6 @@ class Account(OfGroup, Row, table=True):
     __tablename__: ClassVar[Any] = "account"
     __table_args__: ClassVar[Any] = (UniqueConstraint("name", "site_id"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     name: str
     kind: str
     role: str

@@ -3,21 +3,19 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import Index, Integer, UniqueConstraint
-from sqlmodel import Field
+from sqlalchemy import Index, UniqueConstraint
 
 from agent.store.tables import micrographs  # noqa: F401 - what foreign keys name
 from agent.store.tables.base import (
+    Numbered,
+    OfMicrograph,
     OfSite,
-    Row,
     instant_column,
-    number_column,
-    site_column,
     text_column,
 )
 
 
-class SearchEntry(OfSite, Row, table=True):
+class SearchEntry(OfSite, OfMicrograph, table=True):
     """What the search finds of a micrograph, computed from its rows (`search_index`).
 
     `code` is "" while the model's answer is hidden from reviewers. Its words are in a table of the
@@ -29,10 +27,6 @@ class SearchEntry(OfSite, Row, table=True):
         Index("ix_search_entry_taken_at", "taken_at", "micrograph_id"),
     )
 
-    micrograph_id: int | None = Field(
-        default=None, primary_key=True, foreign_key="micrograph.id", sa_type=Integer
-    )
-    site_id: int = site_column()
     taken_at: datetime = instant_column()
     source: str = text_column()
     code: str = text_column()
@@ -42,14 +36,12 @@ class SearchEntry(OfSite, Row, table=True):
     digest: str = text_column()
 
 
-class SavedViewRow(OfSite, Row, table=True):
+class SavedViewRow(OfSite, Numbered, table=True):
     """A search that a person kept under a name; `query` is as in the page's address."""
 
     __tablename__: ClassVar[Any] = "saved_view"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "owner", "name"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     owner: str
     name: str
     query: str = text_column()

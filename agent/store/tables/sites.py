@@ -8,20 +8,18 @@ from sqlmodel import Field
 
 from agent.store.bundles.rollout_plan import RingRules
 from agent.store.tables.base import (
+    Numbered,
     OfSite,
-    Row,
     false_column,
     instant_column,
     json_column,
     message_column,
-    number_column,
     partial_index,
-    site_column,
 )
 from reports import Message
 
 
-class SiteRow(Row, table=True):
+class SiteRow(Numbered, table=True):
     """A plant; several may share one database.
 
     `shares_accounts` and `shares_bundles` are its setting `site.shares`: rows of sites that share
@@ -30,20 +28,17 @@ class SiteRow(Row, table=True):
 
     __tablename__: ClassVar[Any] = "site"
 
-    id: int = number_column()
     name: str = Field(unique=True)
     shares_accounts: bool = false_column()
     shares_bundles: bool = false_column()
 
 
-class AgentRow(OfSite, Row, table=True):
+class AgentRow(OfSite, Numbered, table=True):
     """A running program on one PC; `seen_at` is its heartbeat, `started_at` its last start."""
 
     __tablename__: ClassVar[Any] = "agent"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     name: str
     first_started_at: datetime | None = instant_column()
     started_at: datetime | None = instant_column()
@@ -51,14 +46,12 @@ class AgentRow(OfSite, Row, table=True):
     facts: dict[str, Any] = json_column()
 
 
-class SourceRow(OfSite, Row, table=True):
+class SourceRow(OfSite, Numbered, table=True):
     """A microscope's export folder."""
 
     __tablename__: ClassVar[Any] = "source"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     name: str
     folder: str
     mode: str = ""
@@ -70,7 +63,7 @@ class SourceRow(OfSite, Row, table=True):
     facts: dict[str, Any] = json_column()
 
 
-class Job(OfSite, Row, table=True):
+class Job(OfSite, Numbered, table=True):
     """A long or scheduled piece of work.
 
     `name` is its kind, such as "retrain"; `outcome` is "" while it runs; `facts` has its progress,
@@ -79,8 +72,6 @@ class Job(OfSite, Row, table=True):
 
     __tablename__: ClassVar[Any] = "job"
 
-    id: int = number_column()
-    site_id: int = site_column()
     agent_id: int | None = Field(default=None, foreign_key="agent.id")
     name: str = Field(index=True)
     due_at: datetime | None = instant_column()
@@ -90,7 +81,7 @@ class Job(OfSite, Row, table=True):
     facts: dict[str, Any] = json_column()
 
 
-class Rollout(OfSite, Row, table=True):
+class Rollout(OfSite, Numbered, table=True):
     """A bundle that the PCs take in rings: named PCs, a share, all.
 
     At most one rollout of a site is running. `attempt` grows when a stopped one is continued: an
@@ -111,8 +102,6 @@ class Rollout(OfSite, Row, table=True):
         ),
     )
 
-    id: int = number_column()
-    site_id: int = site_column()
     bundle: str
     previous: str | None = None
     state: str
@@ -136,7 +125,7 @@ class Rollout(OfSite, Row, table=True):
         return RingRules.from_json(self.rings)
 
 
-class RolloutHost(OfSite, Row, table=True):
+class RolloutHost(OfSite, Numbered, table=True):
     """What one PC answered about the reference images with the bundle of a rollout.
 
     `n` crops were compared, `same_codes` of them have the same structure code; `message` is what
@@ -146,8 +135,6 @@ class RolloutHost(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "rollout_host"
     __table_args__: ClassVar[Any] = (UniqueConstraint("rollout_id", "agent_id"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     rollout_id: int = Field(foreign_key="rollout.id")
     agent_id: int = Field(foreign_key="agent.id")
     ring: int

@@ -8,24 +8,21 @@ from sqlmodel import Field
 
 from agent.store.tables import micrographs, orders  # noqa: F401 - what foreign keys name
 from agent.store.tables.base import (
+    Numbered,
     OfSite,
-    Row,
     instant_column,
     json_column,
-    number_column,
     site_column,
     text_column,
 )
 
 
-class SpecificationRow(OfSite, Row, table=True):
+class SpecificationRow(OfSite, Numbered, table=True):
     """A specification limit; a change is a new version."""
 
     __tablename__: ClassVar[Any] = "specification"
     __table_args__: ClassVar[Any] = (UniqueConstraint("name", "version", "site_id"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     name: str
     version: int = 1
     valid_from: date
@@ -35,7 +32,7 @@ class SpecificationRow(OfSite, Row, table=True):
     seen_at: datetime = instant_column()
 
 
-class OrderClaimRow(OfSite, Row, table=True):
+class OrderClaimRow(OfSite, Numbered, table=True):
     """An order that a micrograph was named for and does not belong to.
 
     It was named by the path, a note, a sender, a copy, or an earlier assignment. The order is
@@ -48,8 +45,6 @@ class OrderClaimRow(OfSite, Row, table=True):
         Index("ix_order_claim_order_id", "order_id"),
     )
 
-    id: int = number_column()
-    site_id: int = site_column()
     micrograph_id: int = Field(foreign_key="micrograph.id")
     order_id: int = Field(foreign_key="order.id")
     specimen: str = text_column()
@@ -61,7 +56,7 @@ class OrderClaimRow(OfSite, Row, table=True):
     settled_at: datetime | None = instant_column()
 
 
-class StatementRow(OfSite, Row, table=True):
+class StatementRow(OfSite, Numbered, table=True):
     """A statement of conformity, made when the conformity of an order changed; never changed."""
 
     __tablename__: ClassVar[Any] = "statement"
@@ -70,7 +65,6 @@ class StatementRow(OfSite, Row, table=True):
         UniqueConstraint("sha256", "site_id"),
     )
 
-    id: int = number_column()
     site_id: int = site_column(index=True)
     order_id: int = Field(foreign_key="order.id")
     number: int
@@ -83,7 +77,7 @@ class StatementRow(OfSite, Row, table=True):
     document: str = Field(sa_column=Column(Text, nullable=False))  # text: it is what was hashed
 
 
-class StatementFile(OfSite, Row, table=True):
+class StatementFile(OfSite, Numbered, table=True):
     """A file made from a statement, such as its PDF: appended, never changed.
 
     `signed_by` is the subject of the certificate, "" for an unsigned file; `note` is the reason.
@@ -92,8 +86,6 @@ class StatementFile(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "statement_file"
     __table_args__: ClassVar[Any] = (UniqueConstraint("statement_id", "kind"),)
 
-    id: int = number_column()
-    site_id: int = site_column()
     statement_id: int = Field(foreign_key="statement.id")
     kind: str
     language: str

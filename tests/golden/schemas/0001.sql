@@ -174,9 +174,9 @@ CREATE TABLE login (
 INSERT INTO "login" VALUES(1,1,'another hash',1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL);
 CREATE TABLE micrograph (
 	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
 	public_id VARCHAR NOT NULL, 
 	content_id INTEGER NOT NULL, 
-	site_id INTEGER NOT NULL, 
 	source_id INTEGER NOT NULL, 
 	sha256 VARCHAR NOT NULL, 
 	page INTEGER NOT NULL, 
@@ -215,14 +215,14 @@ CREATE TABLE micrograph (
 	CONSTRAINT pk_micrograph PRIMARY KEY (id), 
 	CONSTRAINT uq_micrograph_sha256_page_site_id UNIQUE (sha256, page, site_id), 
 	CONSTRAINT uq_micrograph_public_id_site_id UNIQUE (public_id, site_id), 
-	CONSTRAINT fk_micrograph_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
 	CONSTRAINT fk_micrograph_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_micrograph_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
 	CONSTRAINT fk_micrograph_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
 	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
 	CONSTRAINT fk_micrograph_preparation_id_preparation FOREIGN KEY(preparation_id) REFERENCES preparation (id)
 );
-INSERT INTO "micrograph" VALUES(1,'abababababababab',1,1,1,'abababababababababababababababababababababababababababababababab',0,'a.tif','watch','2026-11-24 21:00:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "abababababababab", "sha256": "abababababababababababababababababababababababababababababababab", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,1,1,'','{}',NULL,'','','','4711','','','3','','','','','','','{}');
-INSERT INTO "micrograph" VALUES(2,'cdcdcdcdcdcdcdcd',5,1,1,'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',0,'a.tif','watch','2026-11-24 21:05:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "cdcdcdcdcdcdcdcd", "sha256": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,NULL,NULL,'no order number and no specimen is known of it','{}',NULL,'','','','','','','','','','','','','','{}');
+INSERT INTO "micrograph" VALUES(1,1,'abababababababab',1,1,'abababababababababababababababababababababababababababababababab',0,'a.tif','watch','2026-11-24 21:00:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "abababababababab", "sha256": "abababababababababababababababababababababababababababababababab", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,1,1,'','{}',NULL,'','','','4711','','','3','','','','','','','{}');
+INSERT INTO "micrograph" VALUES(2,1,'cdcdcdcdcdcdcdcd',5,1,'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',0,'a.tif','watch','2026-11-24 21:05:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "cdcdcdcdcdcdcdcd", "sha256": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,NULL,NULL,'no order number and no specimen is known of it','{}',NULL,'','','','','','','','','','','','','','{}');
 CREATE TABLE needle_field (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -393,8 +393,8 @@ CREATE TABLE record (
 );
 CREATE TABLE result (
 	id INTEGER NOT NULL, 
-	micrograph_id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
+	micrograph_id INTEGER NOT NULL, 
 	agent_id INTEGER, 
 	bundle VARCHAR NOT NULL, 
 	recipe VARCHAR NOT NULL, 
@@ -426,12 +426,12 @@ CREATE TABLE result (
 	filed TEXT DEFAULT '' NOT NULL, 
 	CONSTRAINT pk_result PRIMARY KEY (id), 
 	CONSTRAINT uq_result_micrograph_id_bundle_recipe UNIQUE (micrograph_id, bundle, recipe), 
-	CONSTRAINT fk_result_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_result_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_result_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_result_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id)
 );
 INSERT INTO "result" VALUES(1,1,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:00:00.000000','review','["uncertain"]',NULL,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "1 in 3 reference images scores as high.", "message": {"id": "{rare}.", "parameters": {"rare": {"id": "1 in {n} reference images scores as high", "parameters": {"n": 3}}}}, "nearest": {}, "look": "fine", "area_um2": null, "defects": [], "companions": {}}','{}','{}','pytorch','fp32',0,'{"handling":"review","hints":"c31f906d5fec8faf73dabb9581a89f6914becad53915441e4f53742312ae12ae12ae12ae12ae44136b8644136b866b862cdc3915844573dabb95aa61ab65ade12c622c6276c5f724fe348c490d7a76cff3e33fb14413441381f5b6295fec","judged":{"bundle":"20261101-0badcafe","facts":{},"first_seen_at":"2026-11-24T21:00:00+00:00"},"landmarks":"","micrograph":"0c471e059ffc3531b57285ab0cba16a4f355e02cd3d6017cbe3127b5f66015c0","names":{"order":"4711","specimen":"3"},"place":["4711","3","1"],"prepared":{"first_seen_at":"2026-11-24T21:00:00+00:00"},"reasons":["uncertain"],"result":"5d671e0d668f5a6ee9082e9c9e1abfd613e36a8fbd8b104e831bbee7904af87a","source":"LOM-07"}');
-INSERT INTO "result" VALUES(2,2,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:05:00.000000','review','["uncertain"]',2845999,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "1 in 3 reference images scores as high.", "message": {"id": "{rare}.", "parameters": {"rare": {"id": "1 in {n} reference images scores as high", "parameters": {"n": 3}}}}, "nearest": {}, "look": "fine", "area_um2": null, "defects": [], "companions": {}}','{}','{}','pytorch','fp32',0,'{"handling":"review","hints":"986d11ce5fec8faf73dad02981a89f6914becad53915fbff4f53742312ae12ae12ae12ae12ae44136b864413d4736b862cdc3915844573dad029aa61ab65ade12c622c6276c5f724fe348c490d7a76cff3e33fb14413441381f5b6295fec","landmarks":"","micrograph":"9ed93eef63e8e1b4054824ea3d4fcf8118462488efb4c3ca325fcef7e944450e","names":{},"needles":"e12fcba97f7446a5bf5a311a4bd2221edfbe3ac4de218031f50cf7dfd4210a09","reasons":["uncertain"],"result":"d02ac86d4d8ca54344be4179d056a62306e4cc608155197285c89ee3044d0dcf","source":"LOM-07","unassigned":"no order number and no specimen is known of it"}');
+INSERT INTO "result" VALUES(2,1,2,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:05:00.000000','review','["uncertain"]',2845999,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "1 in 3 reference images scores as high.", "message": {"id": "{rare}.", "parameters": {"rare": {"id": "1 in {n} reference images scores as high", "parameters": {"n": 3}}}}, "nearest": {}, "look": "fine", "area_um2": null, "defects": [], "companions": {}}','{}','{}','pytorch','fp32',0,'{"handling":"review","hints":"986d11ce5fec8faf73dad02981a89f6914becad53915fbff4f53742312ae12ae12ae12ae12ae44136b864413d4736b862cdc3915844573dad029aa61ab65ade12c622c6276c5f724fe348c490d7a76cff3e33fb14413441381f5b6295fec","landmarks":"","micrograph":"9ed93eef63e8e1b4054824ea3d4fcf8118462488efb4c3ca325fcef7e944450e","names":{},"needles":"e12fcba97f7446a5bf5a311a4bd2221edfbe3ac4de218031f50cf7dfd4210a09","reasons":["uncertain"],"result":"d02ac86d4d8ca54344be4179d056a62306e4cc608155197285c89ee3044d0dcf","source":"LOM-07","unassigned":"no order number and no specimen is known of it"}');
 CREATE TABLE rollout (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -651,25 +651,25 @@ CREATE INDEX ix_job_name ON job (name);
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
 CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
+CREATE INDEX ix_content_source_id ON content (source_id);
 CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
-CREATE INDEX ix_content_source_id ON content (source_id);
 CREATE INDEX ix_specimen_order_id ON specimen (order_id);
 CREATE INDEX ix_statement_site_id ON statement (site_id);
 CREATE INDEX ix_login_account_id ON login (account_id);
-CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
 CREATE INDEX ix_path_content_id ON path (content_id);
+CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
 CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
-CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
-CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
 CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
-CREATE INDEX ix_micrograph_taken_at ON micrograph (taken_at);
+CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
 CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
-CREATE INDEX ix_result_queue ON result (site_id, review_rank, done_at) WHERE review_rank IS NOT NULL;
+CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
+CREATE INDEX ix_micrograph_taken_at ON micrograph (taken_at);
 CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
 CREATE UNIQUE INDEX uq_result_current ON result (micrograph_id) WHERE current IS 1;
-CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
+CREATE INDEX ix_result_queue ON result (site_id, review_rank, done_at) WHERE review_rank IS NOT NULL;
 CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_at IS NULL;
+CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
 CREATE INDEX ix_same_place_other_id ON same_place (other_id);
 CREATE INDEX ix_needle_measurement_micrograph_id ON needle_measurement (micrograph_id);
 CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);

@@ -15,7 +15,7 @@ import pytest
 HEAVY = (
     "PIL", "agent.store.backup", "agent.store.people.campaigns",
     "agent.store.evidence.database_checks", "alembic",
-    "babel", "boto3", "cv2", "fastapi", "jinja2", "matplotlib", "model.inference",
+    "babel", "boto3", "cv2", "fastapi", "jinja2", "matplotlib", "model.inference.classifier",
     "numpy", "onnxruntime", "openvino", "psutil", "pyarrow", "pygments", "rich.progress", "scipy",
     "sqlalchemy.dialects.postgresql.base", "structlog", "tifffile", "torch", "uvicorn", "watchdog",
 )  # fmt: skip

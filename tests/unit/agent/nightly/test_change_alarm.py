@@ -265,7 +265,7 @@ def alarmed(lab):
 def write(lab, day):
     now = day + timedelta(hours=20)
     written = write_report(lab.store, lab.archive, lab.reports, day.date(), SETTINGS, now=now)
-    return written, from_text(lab.store.nightly_reports.find(day.date()).facts_json)
+    return written, from_text(lab.store.nightly_reports.find(day.date()).facts)
 
 
 def test_an_alarm_is_in_verdict_notice_and_mail_until_a_lead_acknowledges_it(alarmed):

@@ -116,5 +116,5 @@ def test_a_batch_that_is_coarser_than_usual_stands_on_the_first_screen(drifted):
     assert said in page[: page.index('class="jump')]
     assert 'id="furnaces"' in page
     assert written.summary.tone == "attention"
-    facts = from_text(drifted.store.nightly_reports.find(DAY.date()).facts_json)
+    facts = from_text(drifted.store.nightly_reports.find(DAY.date()).facts)
     assert [chart.alarm for chart in facts.charts.batch_charts] == ["value"]

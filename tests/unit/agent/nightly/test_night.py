@@ -177,7 +177,7 @@ def test_a_result_written_after_its_night_was_reported_is_in_the_next_report(lab
     told = [
         [
             micrograph.id
-            for micrograph in from_text(lab.store.nightly_reports.find(day).facts_json).micrographs
+            for micrograph in from_text(lab.store.nightly_reports.find(day).facts).micrographs
         ]
         for day in (night, next_night)
     ]
@@ -532,7 +532,7 @@ def test_the_json_beside_the_page_is_what_was_frozen(lab):
 
     frozen = lab.store.nightly_reports.find(NIGHT)
 
-    assert (lab.reports / "2026-11-24.json").read_text("utf-8") == frozen.facts_json
+    assert (lab.reports / "2026-11-24.json").read_text("utf-8") == frozen.facts
 
 
 def inside_of(written) -> dict:

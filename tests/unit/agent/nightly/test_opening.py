@@ -28,9 +28,7 @@ WITH_ORDERS = dataclasses.replace(SETTINGS, lab=OrderPolicy(Specifications((RING
 
 def write(lab, settings=WITH_ORDERS, *, night=NIGHT, now=AFTERWARDS):
     written = write_report(lab.store, lab.archive, lab.reports, night, settings, now=now)
-    return written.path.read_text("utf-8"), from_text(
-        lab.store.nightly_reports.find(night).facts_json
-    )
+    return written.path.read_text("utf-8"), from_text(lab.store.nightly_reports.find(night).facts)
 
 
 def field_of(lab, order, code="G8", **given):

@@ -73,7 +73,7 @@ def lab(tmp_path):
 def freeze(lab, settings=WITH_ORDERS, now=AFTERWARDS):
     for day in WEEK.nights():
         write_report(lab.store, lab.archive, lab.reports, day, settings, now=now)
-    return [from_text(lab.store.nightly_reports.find(day).facts_json) for day in WEEK.nights()]
+    return [from_text(lab.store.nightly_reports.find(day).facts) for day in WEEK.nights()]
 
 
 @pytest.mark.parametrize(

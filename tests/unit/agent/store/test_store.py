@@ -1003,7 +1003,7 @@ def test_a_nights_facts_come_back_byte_for_byte_and_the_first_writing_holds(stor
     night = store.nightly_reports.find(date(2026, 11, 24))
 
     assert night is not None
-    assert (night.facts_json, night.revision) == (facts, 1)
+    assert (night.facts, night.revision) == (facts, 1)
 
 
 def test_a_refresh_is_a_recorded_revision(store) -> None:

@@ -227,7 +227,7 @@ def test_a_new_revision_of_a_report_reaches_the_share_and_is_not_mailed_again(la
         settings = mailing(lab, post.port, 'share = "share"')
         report(lab, settings)
         deliver(settings, lab, at=MORNING)
-        facts = lab.store.nightly_reports.find(DAY.date()).facts_json
+        facts = lab.store.nightly_reports.find(DAY.date()).facts
         lab.store.nightly_reports.freeze(DAY.date(), facts, at=MORNING, revision=2)
         (tmp_path / "share" / "2026-11-24.html").unlink()
         deliver(settings, lab, at=MORNING)
