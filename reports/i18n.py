@@ -14,22 +14,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from datetime import date
+from functools import cache, lru_cache
 from gettext import NullTranslations
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
+    from datetime import datetime
 
 
 Language = Literal["en", "de"]
 LANGUAGES: tuple[Language, ...] = ("en", "de")
-DAY_AND_TIME = {"en": "d MMM HH:mm", "de": "d. MMM HH:mm"}
-WITH_SECONDS = {"en": "d MMM yyyy HH:mm:ss", "de": "d. MMM yyyy HH:mm:ss"}
 DAY = {"en": "d MMM", "de": "d. MMM"}
 DATE = {"en": "d MMMM yyyy", "de": "d. MMMM yyyy"}
-DATE_AND_MINUTE = {"en": "d MMM yyyy HH:mm", "de": "d. MMM yyyy HH:mm"}
+DAY_OF_YEAR = {"en": "d MMM yyyy", "de": "d. MMM yyyy"}
 WHOLE_DATE = {"en": "EEEE d MMMM yyyy", "de": "EEEE, d. MMMM yyyy"}
 
 _spoken: ContextVar[Language] = ContextVar("spoken", default="en")
@@ -109,17 +108,17 @@ def integer(n: int) -> str:
 
 def day_and_time(at: datetime) -> str:
     """Format an instant, such as "24 Nov 02:14"."""
-    return _format_time(at, DAY_AND_TIME[language()])
+    return f"{_format_day(at, DAY[language()])} {at:%H:%M}"
 
 
 def with_seconds(at: datetime) -> str:
     """Format an instant with its year and seconds."""
-    return _format_time(at, WITH_SECONDS[language()])
+    return f"{_format_day(at, DAY_OF_YEAR[language()])} {at:%H:%M:%S}"
 
 
 def statement_time(at: datetime) -> str:
     """Format an instant with its year, to the minute, such as "24 Nov 2026 02:14"."""
-    return _format_time(at, DATE_AND_MINUTE[language()])
+    return f"{_format_day(at, DAY_OF_YEAR[language()])} {at:%H:%M}"
 
 
 def statement_date(day: date) -> str:
@@ -142,16 +141,16 @@ def whole_date(day: date) -> str:
     return _format_day(day, WHOLE_DATE[language()])
 
 
-def _format_time(at: datetime, pattern: str) -> str:
-    from babel.dates import format_datetime  # noqa: PLC0415 - short commands need no Babel
-
-    return format_datetime(at, pattern, locale=language())
-
-
 def _format_day(day: date, pattern: str) -> str:
+    return _format_date(day.year, day.month, day.day, pattern, language())
+
+
+@lru_cache(maxsize=4096)
+def _format_date(year: int, month: int, day: int, pattern: str, wanted: Language) -> str:
+    """Format a day; Babel costs a tenth of a table of thousands, most of which are of few days."""
     from babel.dates import format_date  # noqa: PLC0415 - short commands need no Babel
 
-    return format_date(day, pattern, locale=language())
+    return format_date(date(year, month, day), pattern, locale=wanted)
 
 
 @cache

@@ -171,6 +171,7 @@ NEEDLE_COLUMNS = (
     "needle_longest_um",
 )
 """Needle lengths, a trial; empty where nothing was to be measured."""
+_NO_NEEDLES: dict[str, object] = dict.fromkeys(NEEDLE_COLUMNS)
 NOT_CALIBRATED = "not calibrated here"
 
 COLUMNS = (
@@ -259,9 +260,9 @@ def _list_warnings(micrograph: MicrographView) -> tuple[str, ...]:
     return (*micrograph.warnings, *defects)
 
 
-def _build_needles(needles: NeedleField | None) -> dict[str, object]:
+def _build_needles(needles: NeedleField | None) -> Mapping[str, object]:
     if needles is None:
-        return dict.fromkeys(NEEDLE_COLUMNS)
+        return _NO_NEEDLES
     is_measured = needles.l90_um is not None
     return {
         "needles_status": needles.reason or needles.status.value,

@@ -195,7 +195,8 @@ def _lacks_reason(session: Session, decision: Decision, before: LabelRow) -> boo
     )
     if same or decision.comment.strip() or label_decisions.is_imported(decision):
         return False
-    return before.micrograph_id not in open_doubts(session, [before.micrograph_id])
+    _, doubts = histories(session, [before.micrograph_id])
+    return before.micrograph_id not in doubts
 
 
 def _refuse_imported(
@@ -216,14 +217,6 @@ def _refuse_imported(
             "not count; review it, or let a lead import it with --for-orders."
         )
     return ""
-
-
-def open_doubts(session: Session, micrograph_ids: Sequence[int]) -> dict[int, str]:
-    """Return micrograph → why its label has to be reviewed again, where no decision followed."""
-    query = select(LabelRow.micrograph_id, LabelRow.comment).where(
-        col(LabelRow.micrograph_id).in_(micrograph_ids), _is_open_doubt()
-    )
-    return dict(session.exec(query).all())
 
 
 def doubted() -> Any:
@@ -303,15 +296,23 @@ def list_standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
     return standing
 
 
-def histories(session: Session, micrograph_ids: Sequence[int]) -> dict[int, list[LabelView]]:
-    """Return all decisions on these micrographs, oldest first, undone ones marked."""
+def histories(
+    session: Session, micrograph_ids: Sequence[int]
+) -> tuple[dict[int, list[LabelView]], dict[int, str]]:
+    """Return all decisions on these micrographs, and the doubts that no decision followed.
+
+    Returns:
+        Micrograph → its decisions, oldest first, undone ones marked.
+        Micrograph → why its label has to be reviewed again.
+    """
     rows = _load_rows(session, micrograph_ids)
     undone = {row.supersedes: row for row in rows if row.kind == UNDO}
+    newest = {row.micrograph_id: row for row in rows}
     decisions: dict[int, list[LabelView]] = {}
     for row in rows:
         if row.kind not in NO_DECISION:
             decisions.setdefault(row.micrograph_id, []).append(to_view(row, undone.get(row.id)))
-    return decisions
+    return decisions, {of: row.comment for of, row in newest.items() if row.kind == DOUBT}
 
 
 def to_view(row: LabelRow, undo: LabelRow | None = None) -> LabelView:

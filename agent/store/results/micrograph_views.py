@@ -99,18 +99,18 @@ class Result(AnswerFacts):
     @classmethod
     def from_row(cls, row: Any) -> Result:
         """Build it from a row of `select_results`."""
-        values = dict(zip(_RESULT_FIELDS, _read_result(row), strict=True))
-        for name in OF_EMPTY:
-            values[name] = values[name] or {}
-        document = values["strangeness"]
-        values["strangeness"] = (
+        values = list(_read_result(row))
+        for place in _OF_EMPTY:
+            values[place] = values[place] or {}
+        document = values[_STRANGENESS_PLACE]
+        values[_STRANGENESS_PLACE] = (
             StoredStrangeness(row.r_p_value, bool(row.flagged), defects=tuple(row.defects or ()))
             if document is None
             else StoredStrangeness.from_json(document)
         )
-        values["prediction_set"] = tuple(values["prediction_set"])
-        values["reasons"] = tuple(values["reasons"])
-        return cls(**values)
+        for place in _OF_TUPLES:
+            values[place] = tuple(values[place])
+        return cls(*values)
 
 
 OF_EMPTY = (
@@ -119,7 +119,8 @@ OF_EMPTY = (
 )
 """Columns of a result that are {} where a table of micrographs leaves them out."""
 LEFT_OUT = frozenset(
-    {*OF_EMPTY, "strangeness", "crop_facts", "artefacts", "process_extra", "superseded"}
+    {*OF_EMPTY, *("strangeness", "filed", "crop_facts", "artefacts", "process_extra")}
+    | {"superseded", "taken_at"}
 )
 """Columns that a table of micrographs shows nothing of, but for `_STRANGENESS`."""
 _STRANGENESS = (
@@ -130,6 +131,9 @@ _STRANGENESS = (
 _OF_RESULT = tuple(Row.metadata.tables["result"].columns)
 _OF_MICROGRAPH = tuple(Row.metadata.tables["micrograph"].columns)
 _RESULT_FIELDS = tuple(each.name for each in fields(Result))
+_OF_EMPTY = tuple(map(_RESULT_FIELDS.index, OF_EMPTY))
+_OF_TUPLES = tuple(map(_RESULT_FIELDS.index, ("prediction_set", "reasons")))
+_STRANGENESS_PLACE = _RESULT_FIELDS.index("strangeness")
 _POSITIONS = {column: n for n, column in enumerate((*_OF_RESULT, *_OF_MICROGRAPH))}
 """Column → place in a row of `select_results`: a name of a row costs more than its value."""
 _read_result = itemgetter(
@@ -280,17 +284,11 @@ def is_unassigned(site_id: int) -> Any:
 
 
 def of_micrographs(
-    session: Session, numbers: Sequence[int], *, is_lean: bool = False
+    session: Session, numbers: Sequence[int]
 ) -> Iterator[tuple[Any, MicrographView]]:
-    """Yield micrographs by their row numbers, oldest first, each with its row.
-
-    Args:
-        session: Open.
-        numbers: Of the rows.
-        is_lean: For tables of thousands: `LEFT_OUT` is empty.
-    """
+    """Yield micrographs by their row numbers, oldest first, each with its row."""
     for batch in chunks(numbers):
-        query = select_results(is_lean=is_lean).where(col(ResultRow.micrograph_id).in_(batch))
+        query = select_results().where(col(ResultRow.micrograph_id).in_(batch))
         rows = session.execute(query.order_by(col(ResultRow.id))).all()
         yield from zip(rows, to_views(session, rows), strict=True)
 
@@ -298,8 +296,7 @@ def of_micrographs(
 def to_views(session: Session, rows: Sequence[Any]) -> Iterator[MicrographView]:
     """Yield the views of rows of `select_results`, with their labels."""
     for batch in chunks(rows):
-        decisions = labels.histories(session, [row.m_id for row in batch])
-        doubts = labels.open_doubts(session, list(decisions)) if decisions else {}
+        decisions, doubts = labels.histories(session, [row.m_id for row in batch])
         for row in batch:
             yield _view(row, tuple(decisions.get(row.m_id, ())), doubts.get(row.m_id, ""))
 

@@ -260,7 +260,7 @@ def _write_result(
         expected=dict(finding.expected),
         **(_prediction_columns(finding.prediction) if finding.prediction else {}),
     )
-    if role == LIVE and not labels.histories(session, [micrograph.id]):
+    if role == LIVE and not labels.histories(session, [micrograph.id])[0]:
         urgent = specimens.is_urgent(session, whose.site_id, micrograph.order)
         row.review_rank = rank_of(row, urgent=urgent)
     needles = _build_needles(finding.needles, whose)

@@ -31,7 +31,13 @@ from sqlalchemy import table as sql_table
 from sqlmodel import Session, col
 
 from agent.store.engine import Repository, is_sqlite, reading
-from agent.store.results.micrograph_views import MicrographView, is_current, of_micrographs
+from agent.store.results.micrograph_views import (
+    MicrographView,
+    is_current,
+    of_micrographs,
+    select_results,
+    to_views,
+)
 from agent.store.search.search_terms import (
     FACETS,
     INDEXED_PREFIX,
@@ -188,14 +194,11 @@ class Search(Repository):
         return self._list(public_ids, is_lean=False)
 
     def _list(self, public_ids: Sequence[str], *, is_lean: bool) -> list[MicrographView]:
+        which = and_(is_current(), col(MicrographRow.public_id).in_(public_ids))
         with reading(self._engine) as session:
-            query = select_columns(col(MicrographRow.id)).where(
-                col(MicrographRow.public_id).in_(list(public_ids))
-            )
-            numbers = list(session.execute(query).scalars())
-            views = _load(session, numbers, is_lean=is_lean)
-            place = {public_id: n for n, public_id in enumerate(public_ids)}
-            return sorted(views, key=lambda view: place[view.id])
+            rows = session.execute(select_results(which, is_lean=is_lean)).all()
+            views = {view.id: view for view in to_views(session, rows)}
+        return [views[public_id] for public_id in dict.fromkeys(public_ids) if public_id in views]
 
     def list_without_code(self, public_ids: Sequence[str]) -> list[str]:
         """Return those of these micrographs of which the search finds no code.
@@ -409,7 +412,8 @@ class Search(Repository):
 
 
 def _list_numbers(session: Session, wanted: Any, most: int) -> list[int]:
-    return [row.micrograph_id for row in session.execute(wanted.limit(most))]
+    number = wanted.with_only_columns(col(SearchEntry.micrograph_id)).limit(most)
+    return list(session.execute(number).scalars())
 
 
 def _list_ids(session: Session, numbers: Sequence[int]) -> list[str]:
@@ -457,10 +461,8 @@ def _is_storable(value: str) -> bool:
     return "\0" not in value and value.encode("utf-8", "ignore").decode() == value
 
 
-def _load(
-    session: Session, numbers: Sequence[int], *, is_lean: bool = False
-) -> tuple[MicrographView, ...]:
-    views = {row.m_id: view for row, view in of_micrographs(session, numbers, is_lean=is_lean)}
+def _load(session: Session, numbers: Sequence[int]) -> tuple[MicrographView, ...]:
+    views = {row.m_id: view for row, view in of_micrographs(session, numbers)}
     return tuple(views[number] for number in numbers if number in views)
 
 

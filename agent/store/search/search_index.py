@@ -130,8 +130,7 @@ def _compute(session: Session, micrograph_ids: Sequence[int]) -> Iterator[tuple[
     )
     rows = session.execute(query).all()
     names = _find_names(session, micrograph_ids)
-    decisions = labels.histories(session, list(micrograph_ids))
-    suspect = labels.open_doubts(session, list(decisions)) if decisions else {}
+    decisions, suspect = labels.histories(session, list(micrograph_ids))
     for row in rows:
         yield _build(row, names.get(row.number, ()), decisions.get(row.number, ()), suspect)
 

@@ -213,7 +213,7 @@ def _iter_pages(
     desk: Desk, public_ids: Sequence[str], who: str
 ) -> Iterator[Iterator[dict[str, object]]]:
     for views in desk.store.search.iter_tables(public_ids):
-        remember_read(desk, (view for view in views if not is_blind(view)), who)
+        remember_read(desk, (view for view in views if view.awaits and not is_blind(view)), who)
         yield (build_row(desk, view) for view in add_needles(desk.store, views))
 
 

@@ -90,7 +90,7 @@ def remember_shown(desk: Desk, micrographs: Iterable[MicrographView], who: str) 
 def remember_read(desk: Desk, micrographs: Iterable[MicrographView], who: str) -> None:
     """Record that a named reader got the answers, hidden ones too, from the API or a file."""
     for view in micrographs if who else ():
-        if view.result.structure_code and view.awaits:
+        if view.awaits and view.result.structure_code:
             desk.shown.add(who, view.result.id)
 
 
