@@ -53,12 +53,16 @@ class Anchor(TrailHead):
         place: Where it was found, such as a file's name.
         is_note: The command that put another database in place wrote it, and confirms that act.
         site: Name of the site, "" where it was not kept: several sites may write into one file.
+        file: Path of the file of anchors that it is a line of, "" for any other place. Such a file
+            holds a note of each act that put another database in place; without that note the act
+            explains nothing of the file: a note in the data folder is as easily forged as the act.
     """
 
     at: datetime
     place: str = ""
     is_note: bool = False
     site: str = ""
+    file: str = ""
 
     @classmethod
     def of(cls, head: TrailHead, *, at: datetime, site: str = "") -> Anchor:
@@ -73,13 +77,16 @@ class Anchor(TrailHead):
         return kept | {"at": self.at.isoformat()} | note
 
     @classmethod
-    def from_json(cls, document: Any, *, place: str, at: datetime | None = None) -> Anchor | None:
+    def from_json(
+        cls, document: Any, *, place: str, at: datetime | None = None, file: Path | None = None
+    ) -> Anchor | None:
         """Return the anchor in a document, or None where it holds none.
 
         Args:
             document: As `to_json` wrote it; other keys do no harm.
             place: Where it was found.
             at: Its time where the document has none.
+            file: The file of anchors or the log of which it is a line.
         """
         try:
             when = at or datetime.fromisoformat(document["at"])
@@ -91,12 +98,13 @@ class Anchor(TrailHead):
                 **{key: str(document.get(key) or "") for key in _WORDS},
                 place=place,
                 is_note=document.get("is_note") is True,
+                file=str(file) if file and "event" not in document else "",
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
 
-_OF_NOTES = ("place", "is_note")
+_OF_NOTES = ("place", "is_note", "file")
 _WORDS = ("actor", "act", "subject", "site")
 
 
@@ -121,7 +129,7 @@ def iter_lines(file: Path) -> Iterator[Anchor]:
             for line in opened:
                 with suppress(ValueError):
                     document = json.loads(line)
-                    if anchor := Anchor.from_json(document, place=file.name):
+                    if anchor := Anchor.from_json(document, place=file.name, file=file):
                         yield anchor
     except OSError as error:
         raise BadStore(
@@ -291,18 +299,27 @@ class _Replacement:
         kept: Number of the last act that the database held then.
         at: Until when the database that was replaced was in use, aware UTC.
         ends: (number, hash) of what was known outside then, whatever its clock.
+        noted: The files of anchors that hold its note.
         begun: The database is of another beginning, so that no earlier number is its own.
     """
 
     kept: int
     at: datetime
     ends: frozenset[tuple[int, str]]
+    noted: frozenset[str]
     begun: bool = False
 
     def explains(self, anchor: Anchor) -> bool:
         """Return whether an anchor is of the database that was replaced."""
-        is_earlier = anchor.at <= self.at and (self.begun or anchor.number > self.kept)
-        return is_earlier or (anchor.number, anchor.sha256) in self.ends
+        if anchor.file and anchor.file not in self.noted:
+            return False
+        return self.covers(anchor)
+
+    def covers(self, anchor: Anchor) -> bool:
+        """Return whether an anchor may be of the database that was replaced, noted or not."""
+        is_beyond = self.begun or anchor.number > self.kept
+        is_known = anchor.at <= self.at or (anchor.number, anchor.sha256) in self.ends
+        return is_beyond and is_known
 
 
 def _find_replacements(
@@ -313,7 +330,10 @@ def _find_replacements(
     A restore, and a lab's own beginning, are confirmed by the command that made them; what the
     agent found by itself, and a database of another lab, by the lead who accepted it.
     """
-    confirmed = {(anchor.number, anchor.sha256) for anchor in known if anchor.is_note}
+    confirmed: dict[tuple[int, str], set[str]] = {}
+    for anchor in known:
+        if anchor.is_note:
+            confirmed.setdefault((anchor.number, anchor.sha256), set()).add(anchor.file)
     entries = store.audit_log.list_replacements()
     accepted = _find_accepted(entries)
     first = next(iter(store.audit_log.iter_acts()), None) if entries else None
@@ -334,13 +354,17 @@ def _find_replacements(
         if entry.act != BEGUN_ANEW and not _is_held(store, entry):
             continue
         ends = _read_ends(entry.facts.get("ends"))
-        replacements.append(_Replacement(kept, entry.at, ends, begun=entry.act == BEGUN_ANEW))
+        noted = frozenset(confirmed[signed.id, signed.sha256])
+        begun = entry.act == BEGUN_ANEW
+        replacements.append(_Replacement(kept, entry.at, ends, noted, begun=begun))
     return replacements, notes
 
 
 def _is_held(store: Store, entry: TrailEntry) -> bool:
     """Return whether the database holds the act with which it ended, as a replacement states."""
     number = _number(entry.facts.get("end", entry.facts.get("trail")))
+    if entry.act == RESTORED and number != store.audit_log.get_end(before=entry.id)[0]:
+        return False  # the command appends the act directly after what the back-up holds
     there = store.audit_log.get_hashes([number]).get(number)
     return number == 0 or there == str(entry.facts.get("sha256"))
 
@@ -348,7 +372,11 @@ def _is_held(store: Store, entry: TrailEntry) -> bool:
 def _read_ends(value: object) -> frozenset[tuple[int, str]]:
     """Return (number, hash) of the ends that a replacement names."""
     pairs = value if isinstance(value, list) else []
-    return frozenset((_number(pair[0]), str(pair[1])) for pair in pairs if len(pair) == _PAIR)
+    return frozenset(
+        (_number(pair[0]), str(pair[1]))
+        for pair in pairs
+        if isinstance(pair, list) and len(pair) == _PAIR
+    )
 
 
 _PAIR = 2
@@ -386,9 +414,18 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
         elif by := next((entry for entry in replacements if entry.explains(anchor)), None):
             notes.append(_describe_explained(anchor, by))
         elif not anchor.is_note:  # one of a restore that a later restore has undone
+            notes += [_describe_unnoted(anchor, by) for by in replacements if by.covers(anchor)]
             unexplained.append(anchor)
             faults.append(_fault(anchor, good, is_there=anchor.number in hashes))
     return AnchorChecks(tuple(faults[:1]), tuple(notes), tuple(unexplained))
+
+
+def _describe_unnoted(anchor: Anchor, by: _Replacement) -> str:
+    return (
+        f"trail: number {anchor.number} of {anchor.place} is not explained by the database that "
+        f"was put in place on {by.at:%Y-%m-%d %H:%M} UTC: {anchor.place} holds no note of it. A "
+        f"lead who knows of it appends the line of its note in the folder {NOTES} to that file"
+    )
 
 
 def _describe_explained(anchor: Anchor, by: _Replacement) -> str:

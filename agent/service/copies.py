@@ -361,7 +361,7 @@ def _iter_tail(file: Path) -> Iterator[Anchor]:
         opened.seek(max(opened.tell() - TAIL_BYTES, 0))
         for line in opened.read().splitlines():
             with suppress(ValueError):
-                if anchor := Anchor.from_json(json.loads(line), place=file.name):
+                if anchor := Anchor.from_json(json.loads(line), place=file.name, file=file):
                     yield anchor
 
 

@@ -283,6 +283,97 @@ def test_one_reviewer_under_two_spellings_does_not_outweigh_a_label(desk, names)
     assert "field 4 was G7, labelled by Ada" in "; ".join(desk.order()["missing"])
 
 
+def decide(desk, field, by, code=FINE, *, at=NEXT, **more):
+    decision = Decision("code", by, code=code, comment="seen again", **more)
+    return desk.store.labels.decide(field, decision, at=at)
+
+
+def decide_bulk(desk, field, by):
+    decision = Decision("code", by, code=FINE, comment="x", bulk=True)
+    desk.store.labels.decide_all([(field, decision, "any")], at=NEXT)
+
+
+def decide_twice(desk, field, by):
+    decide(desk, field, by)
+    desk.store.labels.undo(field, by=by, at=NEXT + timedelta(hours=2))
+    decide(desk, field, by, at=NEXT + timedelta(hours=3))
+
+
+def decide_by_command(desk, field, by):
+    words = ("review", "label", field, FINE, "--comment", "x", "--by", by)
+    assert desk.agent(*words) == 0, desk.err
+
+
+def decide_by_api(desk, field, by):
+    sent = {"by": by, "code": FINE, "comment": "x"}
+    answer = desk.browser().post(f"/api/v1/micrographs/{field}/decisions", json=sent)
+    assert answer.status_code == 201, answer.text
+
+
+ONE_VOTER = {
+    "a name in other case": ((decide, "Bob"), (decide, "BOB")),
+    "a name with punctuation": ((decide, "R.Bob"), (decide, "r bob")),
+    "a page and the command": ((decide, "Bob"), (decide_by_command, "bob ")),
+    "a page and the API": ((decide, "Bob"), (decide_by_api, "bob")),
+    "one act for many and one alone": ((decide_bulk, "Bob"), (decide, "Bob")),
+    "given, taken back, given again": ((decide_twice, "Bob"),),
+    "a program for a person": ((decide, "Bob"), (decide, "Eve (by lims)")),
+    "a program for two": ((decide, "Bob (by lims)"), (decide, "Eve (by lims)")),
+    "two programs": ((decide, "lims (program)"), (decide, "Fiji (program)")),
+    "a program for the lead": ((decide, "Bob"), (decide, "R. Stahl (by lims)")),
+    "a program for the author": ((decide, "Ada (by lims)"), (decide, "Bob")),
+    "the author again": ((decide, "ada"), (decide, "Bob")),
+}
+"""Ways to be two reviewers who outweigh a breaking label, of which each is one."""
+
+
+@pytest.mark.parametrize("way", ONE_VOTER)
+def test_no_way_of_one_voter_outweighs_a_breaking_label(desk, way):
+    three(desk)
+    coarse = desk.take(4, COARSE)
+    desk.confirm(coarse, COARSE)
+    for act, by in ONE_VOTER[way]:
+        act(desk, coarse, by)
+
+    assert desk.order()["conformity"] != "conforms"
+
+
+@pytest.mark.parametrize("way", [name for name in ONE_VOTER if "author" not in name])
+def test_no_way_of_one_voter_is_a_second_look(desk, way):
+    three(desk)
+    field = desk.take(4, reasons=("uncertain",), thresholds={"double_share": 1.0})
+    for act, by in ONE_VOTER[way]:
+        act(desk, field, by)
+
+    view = desk.store.results.find(field)
+    assert (view.label, len(view.votes) < 2) == (None, True)
+
+
+IMPORTED = Decision("code", "file", code=FINE, origin="import_for_orders")
+
+
+def test_labels_of_files_are_no_second_look_whatever_names_they_hold(desk):
+    three(desk)
+    field = desk.take(4, reasons=("uncertain",), thresholds={"double_share": 1.0})
+    for name in ("Bob", "Eve", "Zoe"):
+        desk.store.labels.decide(field, replace(IMPORTED, by=name), at=NEXT)
+    before = desk.store.results.find(field).label
+    decide(desk, field, "Ada")
+
+    assert (before, desk.store.results.find(field).label) == (None, None)
+
+
+def test_labels_of_files_outweigh_no_label_though_a_reviewer_agrees(desk):
+    three(desk)
+    coarse = desk.take(4, COARSE)
+    for name in ("Bob", "Eve"):
+        desk.store.labels.decide(coarse, replace(IMPORTED, by=name), at=NEXT)
+    decide(desk, coarse, "Ada", COARSE)
+    decide(desk, coarse, "Zoe")
+
+    assert desk.order()["conformity"] != "conforms"
+
+
 def test_two_other_reviewers_outweigh_a_label(desk):
     three(desk)
     field = desk.take(4, FINE)

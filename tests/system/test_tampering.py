@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from labs.lab import DAY, RING_A, TAXONOMY, Lab, copy_of
@@ -17,7 +19,7 @@ from labs.stored_trail import chain_again
 from servers.databases import tamper
 
 from agent.backup.verification import Outside, verify_trail
-from agent.evidence.anchors import Anchor, append
+from agent.evidence.anchors import NOTES, Anchor, append, iter_lines, write_note
 from agent.orders.instruments.instrument_holds import Holds, load_releases
 from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.judge.assessment import assess
@@ -25,7 +27,17 @@ from agent.orders.judge.method_validation import load_allowances
 from agent.orders.specifications.specification import Specifications
 from agent.orders.specifications.specification_history import load_history
 from agent.service.jobs.backup import seal_results
-from agent.store import RESTORED, Decision, MicrographResult, Origin, Store, acting_through
+from agent.store import (
+    ACCEPTED,
+    BEGUN_ANEW,
+    FOUND_OLDER,
+    RESTORED,
+    Decision,
+    MicrographResult,
+    Origin,
+    Store,
+    acting_through,
+)
 from agent.store.tables import load_metadata
 from agent.triage import Handling, TriageVerdict
 from agent.watch import Provenance
@@ -602,23 +614,138 @@ def test_an_index_without_the_breaking_row_turns_no_answer_in_silence(broken) ->
     assert "missing from index ix_label_micrograph_id" in found
 
 
-def test_a_forged_restore_turns_no_answer_in_silence(broken, tmp_path) -> None:
-    head = broken.store.audit_log.get_head()
-    outside = Outside(broken.reports, files=(tmp_path / "anchor.jsonl",))
-    append(outside.files[0], Anchor.of(head, at=DAY))
+def append_forged(
+    lab: Lab, what: str, *, at=DAY + timedelta(hours=1), note: bool = True, **facts: object
+) -> int:
+    """Append an act as the command does, with its note next to the archive; return its number."""
+    number, sha256 = lab.store.audit_log.get_end()
+    told = {"trail": number, "sha256": sha256, "until": 99, "is_named": True} | facts
+    lab.store.audit_log.add(at=at, actor="Ada", act=what, subject="safe.zip", facts=told)
+    end = Anchor.of(lab.store.audit_log.get_head(), at=at)
+    if note:
+        write_note(lab.folder, end)
+    return end.number
+
+
+def list_ends(lab: Lab) -> list[object]:
+    """Return every end that is known outside, as a restore by a wrong clock lists them."""
+    (anchor,) = iter_lines(lab.folder.parent / "anchor.jsonl")
+    return [[anchor.number, anchor.sha256]]
+
+
+def forge_older(lab: Lab, *, what: str = FOUND_OLDER, **facts: object) -> None:
+    """Append that the database is older, or another, and the acceptance of a lead, with notes."""
+    number = append_forged(lab, what, trail=0, end=lab.store.audit_log.get_end()[0], **facts)
+    append_forged(lab, ACCEPTED, act=number)
+
+
+def begin_forged(lab: Lab) -> None:
+    """Let the whole audit log begin with the act by which a lost lab begins again."""
+    facts = json.dumps({"trail": 0, "is_named": True})
     tamper(
-        address_of(broken),
-        "UPDATE label SET code = 'G8'",
-        "UPDATE trail SET facts = replace(facts, 'G7', 'G8')",
+        address_of(lab),
+        f"UPDATE trail SET act = '{BEGUN_ANEW}', facts = '{facts}', at = '2026-11-24 10:00:00' "  # noqa: S608
+        "WHERE id = 1",
     )
-    chain_again(address_of(broken))
-    facts = {"trail": 0, "sha256": head.sha256, "until": head.number}
-    broken.store.audit_log.add(at=DAY, actor="agent", act=RESTORED, facts=facts)
+    chain_again(address_of(lab))
+    number, sha256 = 1, lab.store.audit_log.get_first_hash()
+    write_note(lab.folder, Anchor(number, number, sha256, DAY + timedelta(hours=1)))
 
-    word, found = answer(broken), "\n".join(verify_trail(broken.store, outside)[0])
 
-    assert word == "conforms"
-    assert "the hashes were computed again" in found
+def swap_note(lab: Lab) -> None:
+    """Let the note of a restore that was undone confirm another act."""
+    append_forged(lab, RESTORED, trail=0)
+    (note,) = (lab.folder / NOTES).iterdir()
+    end = Anchor.of(lab.store.audit_log.get_head(), at=DAY)
+    document = json.loads(note.read_text(encoding="utf-8"))
+    note.write_text(json.dumps(document | {"number": end.number, "sha256": end.sha256}))
+
+
+def note_old_end(lab: Lab) -> None:
+    """Let a note call the end that is known outside a restore that was undone."""
+    (anchor,) = iter_lines(lab.folder.parent / "anchor.jsonl")
+    write_note(lab.folder, anchor)
+
+
+def rewind_presence(lab: Lab) -> None:
+    """Write the presence of the lab again, with the end as it is now."""
+    number, sha256 = lab.store.audit_log.get_end()
+    presence = {"number": number, "sha256": sha256, "at": DAY.isoformat(), "pc": "PC"}
+    folder = lab.folder / ".martensight"
+    folder.mkdir(exist_ok=True)
+    for file in (*folder.glob("*.presence"), folder / "lab-0.presence"):
+        file.write_text(json.dumps(presence), encoding="utf-8")
+
+
+def forge_report(lab: Lab) -> None:
+    """Let the report of a night hold the end as it is now."""
+    lab.reports.mkdir(exist_ok=True)
+    end = Anchor.of(lab.store.audit_log.get_head(), at=DAY)
+    report = {"gathered_at": DAY.isoformat(), "trail": end.to_json()}
+    (lab.reports / "2026-11-24.json").write_text(json.dumps(report), encoding="utf-8")
+
+
+LATER = DAY + timedelta(days=36500)
+FORGED = {
+    "nothing but right hashes": lambda _lab: None,
+    "the presence goes back": rewind_presence,
+    "a report holds the new end": forge_report,
+    "a restore of an empty back-up": partial(append_forged, what=RESTORED, trail=0, note=False),
+    "… with a note": partial(append_forged, what=RESTORED, trail=0),
+    "… of the future": partial(append_forged, what=RESTORED, trail=0, at=LATER),
+    "… of less than nothing": partial(append_forged, what=RESTORED, trail=-1),
+    "… that is true": partial(append_forged, what=RESTORED, trail=True),
+    "a restore of the rewritten acts": partial(append_forged, what=RESTORED),
+    "… that names the ends outside": lambda lab: append_forged(lab, RESTORED, ends=list_ends(lab)),
+    "… with ends of no shape": partial(append_forged, what=RESTORED, ends=[5, None, [1], "xx"]),
+    "a restore of another site's back-up": partial(
+        append_forged, what=RESTORED, trail=0, site="Plant 2"
+    ),
+    "two restores, one of the other": lambda lab: (
+        append_forged(lab, RESTORED, trail=0),
+        append_forged(lab, RESTORED),
+    ),
+    "a restore that a lead accepts": lambda lab: append_forged(
+        lab, ACCEPTED, act=append_forged(lab, RESTORED, trail=0)
+    ),
+    "an older database, accepted": forge_older,
+    "… found older, with the ends outside": lambda lab: forge_older(lab, ends=list_ends(lab)),
+    "an older one, accepted before it was found": lambda lab: (
+        append_forged(lab, ACCEPTED, act=lab.store.audit_log.get_end()[0] + 2),
+        append_forged(lab, FOUND_OLDER, trail=0),
+    ),
+    "the database of another lab, accepted": partial(forge_older, what=BEGUN_ANEW),
+    "a log that begins with a beginning": begin_forged,
+    "a note that was put in another's place": swap_note,
+    "a note of the old end": note_old_end,
+}
+"""What hides that the audit log was written again, with right hashes, from an anchor elsewhere."""
+
+
+def test_no_forged_restore_hides_a_rewritten_log_from_an_anchor(broken, tmp_path) -> None:
+    head = broken.store.audit_log.get_head()
+    broken.store.close()
+    hidden = []
+    for place, (name, forge) in enumerate(FORGED.items()):
+        lab = copy_of(broken, tmp_path / str(place) / "data")
+        outside = Outside(lab.reports, files=(lab.folder.parent / "anchor.jsonl",), data=lab.folder)
+        append(outside.files[0], Anchor.of(head, at=DAY))
+        tamper(
+            address_of(lab),
+            "UPDATE label SET code = 'G8'",
+            "UPDATE trail SET facts = replace(facts, 'G7', 'G8')",
+        )
+        chain_again(address_of(lab))
+        forge(lab)
+
+        word, found = answer(lab), "\n".join(verify_trail(lab.store, outside)[0])
+
+        assert word == "conforms", name
+        if "the hashes were computed again" not in found:
+            hidden.append(name)
+        lab.store.close()
+
+    assert hidden == []
 
 
 @pytest.mark.parametrize(

@@ -437,9 +437,15 @@ class AuditLog(Repository):
         with reading(self._engine) as session:
             return head(session)
 
-    def get_end(self) -> tuple[int, str]:
-        """Return number and hash of the newest act, without the count that `get_head` takes."""
+    def get_end(self, *, before: int | None = None) -> tuple[int, str]:
+        """Return number and hash of the newest act, without the count that `get_head` takes.
+
+        Args:
+            before: The newest act of a smaller number; None: of all.
+        """
         newest = select(TrailRow.id, TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)
+        if before is not None:
+            newest = newest.where(col(TrailRow.id) < before)
         with reading(self._engine) as session:
             number, sha256 = session.exec(newest).first() or (0, BEGINNING)
             return number or 0, sha256

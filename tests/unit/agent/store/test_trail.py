@@ -240,10 +240,15 @@ def restore(store: Store, outside: Outside, *, until: int, backup: str = "safe.z
 def test_what_a_restored_back_up_lost_is_a_note_and_no_fault(store, outside, tmp_path) -> None:
     end = store.audit_log.get_head().number
     append(outside.files[0], Anchor(end + 2, end + 2, "f" * 64, AT))
-    write_note(tmp_path, restore(store, outside, until=end + 2))
+    note_of_it = restore(store, outside, until=end + 2)
+    write_note(tmp_path, note_of_it)
+    without = verify_trail(store, replace(outside, data=tmp_path))
+    write_note(tmp_path, note_of_it, more=outside.files[0])
 
     found, notes = verify_trail(store, replace(outside, data=tmp_path))
 
+    assert f"number {end + 2} was there" in without[0][0]
+    assert "anchor.jsonl holds no note of it" in without[1][-1]
     assert found == []
     warning, note = notes
     assert f"from number {end + 1} to {end + 2} were lost when the back-up safe.zip" in warning

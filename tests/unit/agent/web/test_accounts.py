@@ -542,6 +542,68 @@ def test_programs_are_no_second_reviewer_whomever_they_name(lab, browser_of, pro
     assert (view.label, [vote.by for vote in view.votes]) == (None, ["Ann"])
 
 
+def decide_by_token(lab, browser, program, field, by="Ann"):
+    sent = {"by": by, "code": "G7", "comment": "seen"}
+    answer = program.post(f"/api/v1/micrographs/{field}/decisions", json=sent)
+    assert answer.status_code == 201
+
+
+def show_both(lab, browser, program, field):
+    """Show a token and the cookie of a person in one request, by the page and by the API."""
+    both = {"authorization": program.headers["authorization"]}
+    browser.post(
+        f"/review/{field}/decide", data=form_of(lab, field, "code:G7", by="Ann"), headers=both
+    )
+    sent = {"by": "Eve", "code": "G7", "comment": "seen"}
+    browser.post(f"/api/v1/micrographs/{field}/decisions", json=sent, headers=both)
+
+
+def disable_the_first(lab, browser, program, field):
+    lab.store.accounts.disable("Ann", disabled=True, by="shell", at=AT)
+    decide_by_token(lab, browser, program, field)
+
+
+def raise_the_program(lab, browser, program, field):
+    lab.store.accounts.set_role("Fiji-3", "lead", by="shell", at=AT)
+    decide_by_token(lab, browser, program, field, by="Eve")
+
+
+def give_another_spelling(lab, browser, program, field):
+    with pytest.raises(WrongUse):
+        let_in(lab, "ANN", "reviewer")
+    decide_by_token(lab, browser, program, field, by="ANN")
+
+
+def take_back_and_give_again(lab, browser, program, field):
+    lab.store.labels.undo(field, by="Ann", at=AT)
+    form = form_of(lab, field, "code:G7", by="Ann")
+    assert browser.post(f"/review/{field}/decide", data=form).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        decide_by_token,
+        show_both,
+        disable_the_first,
+        raise_the_program,
+        give_another_spelling,
+        take_back_and_give_again,
+    ],
+)
+def test_one_account_has_one_vote_however_it_comes_again(lab, browser_of, program, again):
+    let_in(lab, "Ann", "reviewer")
+    field = lab.take(reasons=("uncertain",), thresholds={"double_share": 1.0})
+    browser = browser_of("Ann")
+    form = form_of(lab, field, "code:G7", by="Ann")
+    assert browser.post(f"/review/{field}/decide", data=form).status_code == 303
+
+    again(lab, browser, program, field)
+
+    view = lab.store.results.find(field)
+    assert (view.label, [vote.by for vote in view.votes]) == (None, ["Ann"])
+
+
 def test_a_program_decides_through_the_api_alone(lab, program):
     public_id = lab.take(reasons=("uncertain",))
 
