@@ -163,8 +163,8 @@ class OrderCorrections(OrderRepository):
         for name in ("order", "specimen", "preparation", "field"):
             setattr(row, name, keys.get(name) or ("" if name == "preparation" else before[name]))
         row.unassigned = ""
-        decisions, _ = labels.histories(session, [row.id])
-        decided = any(not label.undone for label in decisions.get(row.id, ()))
+        decisions = labels.histories(session, [row.id])[0].get(row.id, ())
+        decided = any(not label.undone for label in decisions)
         bundle = "" if decided else _bundle(session, row)
         try:
             specimens.attach(session, self._whose, row, bundle, at=at)

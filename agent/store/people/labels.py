@@ -195,8 +195,7 @@ def _lacks_reason(session: Session, decision: Decision, before: LabelRow) -> boo
     )
     if same or decision.comment.strip() or label_decisions.is_imported(decision):
         return False
-    _, doubts = histories(session, [before.micrograph_id])
-    return before.micrograph_id not in doubts
+    return before.micrograph_id not in histories(session, [before.micrograph_id])[1]
 
 
 def _refuse_imported(
