@@ -1,9 +1,10 @@
-"""The children of a test process in which PyTorch runs share what importing it costs.
+"""The children of a test process share what their imports cost.
 
 An agent starts such a child a few times a day; a test run starts one for each command that trains
-or judges again, and each imports for three seconds before its job. Here a server imports once, and
-children fork from it. It replaces a function in two modules, since the product needs no such seam:
-its children come from a new process, as on Windows.
+or judges again, and each imports for three seconds before its job, and one that renders a template
+of the lab's for one second. Here a server imports once, and children fork from it. It replaces a
+function in three modules, since the product needs no such seam: its children come from a new
+process, as on Windows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import multiprocessing
 import os
 
 IMPORTED = (
+    "agent.orders.statements.customer_report",
     "agent.service.jobs.features",
     "agent.service.jobs.retrain",
     "agent.service.jobs.shadow",
@@ -24,12 +26,13 @@ IMPORTED = (
 
 
 def share_imports_of_children() -> None:
-    """Fork children that train, judge or convert from a server that has imported PyTorch."""
+    """Fork children that train, judge, convert or render from a server that has their imports."""
     if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
         return
     from multiprocessing import forkserver  # noqa: PLC0415 - not on Windows
 
-    from agent.service.jobs import supervisor  # noqa: PLC0415 - a fast run does without
+    from agent.orders.statements import customer_report  # noqa: PLC0415 - a fast run does without
+    from agent.service.jobs import supervisor  # noqa: PLC0415
     from model.runtime import conversion  # noqa: PLC0415
 
     context = multiprocessing.get_context("forkserver")
@@ -44,4 +47,5 @@ def share_imports_of_children() -> None:
         os.environ.update(of_a_test)
         return context
 
-    supervisor.get_context = conversion.get_context = get_context
+    for module in (customer_report, supervisor, conversion):
+        module.get_context = get_context

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from labs.ordering import AT, DEMAND, SETTINGS, Desk
+from labs.ordering import AT, SETTINGS, Desk
+from labs.ordering import DEMAND as OF_THREE
 
 from agent.demo.micrograph import draw_micrograph
 from agent.errors import FileError
@@ -25,6 +26,7 @@ from agent.watch import ListedFile, Provenance
 from agent.watch.listing import list_folder
 
 LEAD = "R. Stahl"
+DEMAND = OF_THREE.replace("fields = 3", "fields = 1")
 COARSE, FINE = "G7", "G8"
 NEXT = AT + timedelta(hours=1)
 
@@ -84,6 +86,7 @@ class Bench(Desk):
         super().__init__(folder, capsys)
         self.at, self.coarse, self._seed = AT, [], 100
         (folder / "export").mkdir()
+        self.set(DEMAND)
         self.check()
 
     def shoot(self, name, code=FINE, *, note="", pixels=None, cut=False):
@@ -97,9 +100,8 @@ class Bench(Desk):
         self.coarse += [path.name] if code == COARSE else []
         return path
 
-    def three(self, order="4711", specimen="01"):
-        for n in (1, 2, 3):
-            self.shoot(f"{order}_{specimen}_{n}.tif")
+    def fine(self, order="4711"):
+        self.shoot(f"{order}_01_1.tif")
 
     def arrive(self):
         settings = read_settings(self.folder / "agent.toml")
@@ -164,13 +166,13 @@ def bench(tmp_path, capsys):
 @pytest.fixture
 def desk(tmp_path, capsys):
     desk = Desk(tmp_path, capsys)
+    (tmp_path / "specifications.toml").write_text(DEMAND, encoding="utf-8")
     yield desk
     desk.store.close()
 
 
-def three(desk, **given):
-    for n in (1, 2, 3):
-        desk.confirm(desk.take(n, **given))
+def fine(desk, **given):
+    desk.confirm(desk.take(1, **given))
 
 
 # --- numbers and names that look alike are one ---------------------------------------------------
@@ -198,7 +200,7 @@ SPELLINGS = {
 
 def test_a_coarse_field_under_a_look_alike_number_belongs_to_the_order(desk):
     for number in {number for number, _ in SPELLINGS.values()}:
-        three(desk, order=number)
+        fine(desk, order=number)
         others = [other for one, other in SPELLINGS.values() if one == number]
         coarse = {other: desk.take(n, COARSE, order=other) for n, other in enumerate(others, 4)}
         for public_id in coarse.values():
@@ -213,7 +215,7 @@ def test_a_coarse_field_under_a_look_alike_number_belongs_to_the_order(desk):
 @pytest.mark.parametrize("others", [("47-11", "47/11", "47.11", "47_11"), ("047\u201311",)])
 def test_orders_whose_numbers_differ_in_a_hyphen_name_each_other(desk, others):
     for number in ("4711", *others):
-        three(desk, order=number)
+        fine(desk, order=number)
 
     notes = "; ".join(desk.order("4711")["notes"])
     for other in others:
@@ -224,8 +226,8 @@ def test_orders_whose_numbers_differ_in_a_hyphen_name_each_other(desk, others):
 
 
 def test_orders_whose_numbers_differ_in_a_digit_do_not(desk):
-    three(desk)
-    three(desk, order="47-12")
+    fine(desk)
+    fine(desk, order="47-12")
 
     assert "differs in hyphens" not in "; ".join(desk.order()["notes"])
 
@@ -233,7 +235,7 @@ def test_orders_whose_numbers_differ_in_a_digit_do_not(desk):
 @pytest.mark.parametrize("pair", [("ÄB1", "AB1"), ("1-23", "12-3"), ("47-11", "4711")])
 def test_numbers_that_differ_in_what_is_seen_stay_two_orders(desk, pair):
     number, other = pair
-    three(desk, order=number)
+    fine(desk, order=number)
     for n, code in enumerate((FINE, FINE, COARSE), start=1):  # fewer could be a slip's
         desk.confirm(desk.take(n, code, order=other), code)
 
@@ -244,18 +246,16 @@ def test_numbers_that_differ_in_what_is_seen_stay_two_orders(desk, pair):
 @pytest.mark.parametrize("spelling", ["1.", "01\u200b", "０１"])
 def test_one_specimen_under_two_spellings_is_not_two(desk, spelling):
     (desk.folder / "specifications.toml").write_text(DEMAND + "specimens = 2\n", encoding="utf-8")
-    three(desk)
-    for n in (4, 5, 6):
-        desk.confirm(desk.take(n, specimen=spelling))
+    fine(desk)
+    desk.confirm(desk.take(2, specimen=spelling))
 
     assert desk.order()["missing"] == ["1 of 2 specimens"]
 
 
 def test_specimens_with_a_plus_and_a_minus_are_two(desk):
     (desk.folder / "specifications.toml").write_text(DEMAND + "specimens = 2\n", encoding="utf-8")
-    three(desk, specimen="A+")
-    for n in (4, 5, 6):
-        desk.confirm(desk.take(n, specimen="A-"))
+    fine(desk, specimen="A+")
+    desk.confirm(desk.take(2, specimen="A-"))
 
     assert desk.order()["conformity"] == "conforms"
 
@@ -272,7 +272,7 @@ def test_specimens_with_a_plus_and_a_minus_are_two(desk):
     ],
 )
 def test_one_reviewer_under_two_spellings_does_not_outweigh_a_label(desk, names):
-    three(desk)
+    fine(desk)
     coarse = desk.take(4, COARSE)
     desk.confirm(coarse, COARSE)
     for name in names:
@@ -329,7 +329,7 @@ ONE_VOTER = {
 
 @pytest.mark.parametrize("way", ONE_VOTER)
 def test_no_way_of_one_voter_outweighs_a_breaking_label(desk, way):
-    three(desk)
+    fine(desk)
     coarse = desk.take(4, COARSE)
     desk.confirm(coarse, COARSE)
     for act, by in ONE_VOTER[way]:
@@ -340,7 +340,7 @@ def test_no_way_of_one_voter_outweighs_a_breaking_label(desk, way):
 
 @pytest.mark.parametrize("way", [name for name in ONE_VOTER if "author" not in name])
 def test_no_way_of_one_voter_is_a_second_look(desk, way):
-    three(desk)
+    fine(desk)
     field = desk.take(4, reasons=("uncertain",), thresholds={"double_share": 1.0})
     for act, by in ONE_VOTER[way]:
         act(desk, field, by)
@@ -353,7 +353,7 @@ IMPORTED = Decision("code", "file", code=FINE, origin="import_for_orders")
 
 
 def test_labels_of_files_are_no_second_look_whatever_names_they_hold(desk):
-    three(desk)
+    fine(desk)
     field = desk.take(4, reasons=("uncertain",), thresholds={"double_share": 1.0})
     for name in ("Bob", "Eve", "Zoe"):
         desk.store.labels.decide(field, replace(IMPORTED, by=name), at=NEXT)
@@ -364,7 +364,7 @@ def test_labels_of_files_are_no_second_look_whatever_names_they_hold(desk):
 
 
 def test_labels_of_files_outweigh_no_label_though_a_reviewer_agrees(desk):
-    three(desk)
+    fine(desk)
     coarse = desk.take(4, COARSE)
     for name in ("Bob", "Eve"):
         desk.store.labels.decide(coarse, replace(IMPORTED, by=name), at=NEXT)
@@ -375,7 +375,7 @@ def test_labels_of_files_outweigh_no_label_though_a_reviewer_agrees(desk):
 
 
 def test_two_other_reviewers_outweigh_a_label(desk):
-    three(desk)
+    fine(desk)
     field = desk.take(4, FINE)
     desk.confirm(field, COARSE, why="looked coarse")
     for name in ("Bob Lee", "Eve"):
@@ -399,7 +399,7 @@ LOOSER = {
 
 @pytest.mark.parametrize("edit", LOOSER)
 def test_an_edit_before_anybody_looked_at_an_order_does_not_change_it(bench, edit):
-    bench.three()
+    bench.fine()
     bench.shoot("4711_01_4.tif", COARSE)
     bench.work()
 
@@ -426,7 +426,7 @@ def test_an_order_that_a_list_released_is_judged_by_what_was_in_force_then(
 
     bench.set(LOOSER["in place"])
     bench.at = datetime.now(UTC) + timedelta(hours=1)
-    bench.three()
+    bench.fine()
     bench.shoot("4711_01_4.tif", COARSE)
     bench.work()
 
@@ -445,8 +445,7 @@ def list_sizes(bench, sizes):
 
 def test_sizes_listed_otherwise_before_anybody_looked_at_an_order_do_not_change_it(bench):
     list_sizes(bench, ["6", "7", "8"])
-    for n in (1, 2, 3):
-        bench.shoot(f"4711_01_{n}.tif", COARSE)
+    bench.shoot("4711_01_1.tif", COARSE)
     bench.work()
 
     list_sizes(bench, ["8", "7", "6"])
@@ -457,14 +456,14 @@ def test_sizes_listed_otherwise_before_anybody_looked_at_an_order_do_not_change_
 
 def test_an_edit_that_keeps_the_time_of_the_file_is_noted(bench):
     bench.set(LOOSER["in place"])
-    bench.three("4700")
+    bench.fine("4700")
     bench.work()
     file = bench.folder / "specifications.toml"
     before = file.stat()
     bench.set(DEMAND)
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     bench.at = NEXT
-    bench.three()
+    bench.fine()
     bench.shoot("4711_01_4.tif", COARSE)
     bench.work()
     bench.set(LOOSER["in place"])
@@ -475,7 +474,7 @@ def test_an_edit_that_keeps_the_time_of_the_file_is_noted(bench):
 
 def test_a_reopened_order_is_judged_by_the_version_of_that_day(bench):
     bench.set(DEMAND + "valid_until = 2026-11-25\n")
-    bench.three()
+    bench.fine()
     bench.shoot("4711_01_4.tif", COARSE)
     bench.work()
     bench.set(
@@ -501,7 +500,7 @@ def anchored(bench):
 
 def test_a_file_that_could_not_be_used_holds_its_order_where_the_pattern_is_anchored(bench):
     anchored(bench)
-    bench.three()
+    bench.fine()
     bench.shoot("4711_01_4.tif", COARSE, cut=True)
     bench.work()
 
@@ -511,7 +510,7 @@ def test_a_file_that_could_not_be_used_holds_its_order_where_the_pattern_is_anch
 
 def test_a_queued_file_holds_its_order_where_the_pattern_is_anchored(bench):
     anchored(bench)
-    bench.three()
+    bench.fine()
     bench.work()
     bench.shoot("4711_01_4.tif", COARSE)
     bench.arrive()
@@ -523,7 +522,7 @@ def test_a_folder_above_the_source_that_fits_the_pattern_hides_no_file(tmp_path,
     folder = tmp_path / "lab_1_2_3"
     folder.mkdir()
     bench = Bench(folder, capsys)
-    bench.three()
+    bench.fine()
     bench.shoot("4711_01_4.tif", COARSE, cut=True)
     bench.work()
 
@@ -532,7 +531,7 @@ def test_a_folder_above_the_source_that_fits_the_pattern_hides_no_file(tmp_path,
 
 
 def test_a_file_deleted_before_it_was_read_holds_its_order_until_it_comes_again(bench):
-    bench.three()
+    bench.fine()
     path = bench.shoot("4711_01_4.tif", COARSE)
     bench.arrive()
     path.unlink()
@@ -549,7 +548,7 @@ def test_a_file_deleted_before_it_was_read_holds_its_order_until_it_comes_again(
 
 @pytest.mark.parametrize("code", [FINE, COARSE])
 def test_a_file_renamed_within_its_order_before_it_was_read_is_the_same_file(bench, code):
-    bench.three()
+    bench.fine()
     path = bench.shoot("4711_01_4.tif", code)
     bench.arrive()
     path.rename(path.with_name("4711_01_04.tif"))
@@ -563,7 +562,7 @@ def test_a_file_renamed_within_its_order_before_it_was_read_is_the_same_file(ben
 
 @pytest.mark.parametrize("name", ["4712_01_4.tif", "4711_02_4.tif", "trial.tif"])
 def test_a_file_renamed_to_another_place_before_it_was_read_holds_its_order(bench, name):
-    bench.three()
+    bench.fine()
     path = bench.shoot("4711_01_4.tif", COARSE)
     bench.arrive()
     path.rename(path.with_name(name))
@@ -574,7 +573,7 @@ def test_a_file_renamed_to_another_place_before_it_was_read_holds_its_order(benc
 
 
 def test_a_file_that_is_replaced_by_another_of_its_size_and_time_was_not_renamed(bench):
-    bench.three()
+    bench.fine()
     path = bench.shoot("4711_01_4.tif", COARSE)
     other = bench.shoot("4711_01_5.tif")
     os.utime(other, ns=(path.stat().st_mtime_ns, path.stat().st_mtime_ns))
@@ -588,7 +587,7 @@ def test_a_file_that_is_replaced_by_another_of_its_size_and_time_was_not_renamed
 
 
 def test_a_queued_file_holds_the_order_that_its_note_alone_names(bench):
-    bench.three()
+    bench.fine()
     bench.work()
     before = bench.word()
     bench.shoot("IMG_1.tif")
@@ -605,7 +604,7 @@ def test_a_queued_file_holds_the_order_that_its_note_alone_names(bench):
 
 
 def test_a_note_that_comes_after_its_queued_file_holds_the_order_too(bench):
-    bench.three()
+    bench.fine()
     bench.work()
     for n in (1, 2, 3):
         bench.shoot(f"IMG_{n}.tif")
@@ -622,7 +621,7 @@ def test_a_note_that_comes_after_its_queued_file_holds_the_order_too(bench):
 
 
 def test_a_lead_dismisses_a_file_that_was_deleted_before_it_was_read(bench):
-    bench.three()
+    bench.fine()
     path = bench.shoot("4711_01_4.tif", COARSE)
     bench.arrive()
     path.unlink()
@@ -636,7 +635,7 @@ def test_a_lead_dismisses_a_file_that_was_deleted_before_it_was_read(bench):
 
 @pytest.mark.parametrize("name", ["IMG_4.tif", "9999_01_4.tif"])
 def test_an_unusable_file_holds_the_order_that_its_note_names(bench, name):
-    bench.three()
+    bench.fine()
     bench.shoot(name, COARSE, note="order: 4711\nspecimen: 01", cut=True)
     bench.work()
 
@@ -644,8 +643,8 @@ def test_an_unusable_file_holds_the_order_that_its_note_names(bench, name):
 
 
 def test_an_unusable_file_in_a_folder_of_another_order_holds_both(bench):
-    bench.three()
-    bench.three("9999")
+    bench.fine()
+    bench.fine("9999")
     bench.shoot("9999_01_1/4711_01_4.tif", COARSE, cut=True)
     bench.work()
 
@@ -653,7 +652,7 @@ def test_an_unusable_file_in_a_folder_of_another_order_holds_both(bench):
 
 
 def test_an_unusable_file_that_is_renamed_still_holds_its_order(bench):
-    bench.three()
+    bench.fine()
     path = bench.shoot("4711_01_4.tif", COARSE, cut=True)
     bench.work()
     path.rename(path.with_name("trial.tif"))
@@ -724,7 +723,7 @@ def another_suffix(bench, path, first):
     ],
 )
 def test_a_picture_of_another_field_replaces_no_unusable_file(bench, replace_by):
-    bench.three()
+    bench.fine()
     first = bench.folder / "export" / "4711_01_1.tif"
     path = bench.shoot("4711_01_4.tif", cut=True)
     bench.work()
@@ -739,7 +738,7 @@ def test_a_picture_of_another_field_replaces_no_unusable_file(bench, replace_by)
 
 
 def test_an_unusable_file_that_is_exported_again_holds_its_order_no_more(bench):
-    bench.three()
+    bench.fine()
     path = bench.shoot("4711_01_4.tif", cut=True)
     bench.work()
     path.write_bytes(b"")
@@ -755,7 +754,7 @@ def test_an_unusable_file_that_is_exported_again_holds_its_order_no_more(bench):
 
 
 def test_an_unusable_file_that_comes_again_as_a_copy_of_its_own_field_holds_nothing(bench):
-    bench.three()
+    bench.fine()
     good = bench.shoot("again/4711_01_4.tif")
     path = bench.shoot("4711_01_4.tif", cut=True)
     bench.work()
@@ -769,7 +768,7 @@ def test_an_unusable_file_that_comes_again_as_a_copy_of_its_own_field_holds_noth
 
 
 def test_of_two_empty_files_each_has_to_be_exported_again(bench):
-    bench.three()
+    bench.fine()
     for n in (4, 5):
         bench.shoot(f"4711_01_{n}.tif").write_bytes(b"")
     bench.work()
@@ -787,8 +786,8 @@ def test_of_two_empty_files_each_has_to_be_exported_again(bench):
 
 
 def test_a_file_in_a_folder_of_another_order_holds_both(bench):
-    bench.three()
-    bench.three("9999")
+    bench.fine()
+    bench.fine("9999")
     bench.shoot("9999_01_1/4711_01_4.tif", COARSE)
     bench.work()
 
@@ -798,7 +797,7 @@ def test_a_file_in_a_folder_of_another_order_holds_both(bench):
 
 @pytest.mark.parametrize("back", [timedelta(0), timedelta(hours=9)], ids=["", "clock set back"])
 def test_a_file_read_after_an_edit_of_the_pattern_holds_what_its_name_meant_before(bench, back):
-    bench.three()
+    bench.fine()
     bench.work()
     bench.shoot("4711_01_4.tif", COARSE)
     bench.arrive()
@@ -818,7 +817,7 @@ def test_a_wrong_pattern_that_is_mended_while_files_wait_makes_no_order_and_hold
     settings = bench.folder / "agent.toml"
     right = settings.read_text("utf-8")
     settings.write_text(right.replace("(?P<order>", r"(?P<order>\\d)(?:"), encoding="utf-8")
-    bench.three()
+    bench.fine()
     bench.arrive()
     settings.write_text(right, encoding="utf-8")
     bench.work()
@@ -837,7 +836,7 @@ def test_a_folder_of_the_same_order_is_no_conflict():
 
 
 def test_a_note_that_says_nothing_hides_no_other_note(bench):
-    bench.three()
+    bench.fine()
     path = bench.shoot("IMG_4.tif", COARSE, note="order: 4711\nspecimen: 01")
     path.with_suffix(".json").write_text('{"camera": "A"}', encoding="utf-8")
     bench.work()
@@ -847,7 +846,7 @@ def test_a_note_that_says_nothing_hides_no_other_note(bench):
 
 def test_two_notes_that_disagree_hold_both_orders(bench):
     for order in ("4711", "9999"):
-        bench.three(order)
+        bench.fine(order)
     path = bench.shoot("IMG_4.tif", COARSE, note="order: 4711\nspecimen: 01")
     path.with_suffix(".json").write_text('{"order": "9999", "specimen": "01"}', encoding="utf-8")
     bench.work()
@@ -857,7 +856,7 @@ def test_two_notes_that_disagree_hold_both_orders(bench):
 
 def test_a_note_that_names_two_orders_holds_both(bench):
     for order in ("4711", "9999"):
-        bench.three(order)
+        bench.fine(order)
     bench.shoot("IMG_4.tif", COARSE, note="order: 4711\nspecimen: 01\norder: 9999")
     bench.work()
 
@@ -874,7 +873,7 @@ def test_a_note_in_the_unicode_of_windows_notepad_is_read():
 def test_a_copy_of_a_known_file_holds_the_order_that_its_note_names_without_a_specimen(bench, name):
     first = bench.shoot(name, COARSE)
     bench.work()
-    bench.three()
+    bench.fine()
     copy = first.with_name("IMG_4.tif")
     copy.write_bytes(first.read_bytes())
     copy.with_suffix(".txt").write_text("order: 4711", encoding="utf-8")
@@ -886,7 +885,7 @@ def test_a_copy_of_a_known_file_holds_the_order_that_its_note_names_without_a_sp
 
 
 def test_a_copy_whose_note_names_its_own_order_changes_nothing(bench):
-    bench.three()
+    bench.fine()
     bench.work()
     first = bench.folder / "export" / "4711_01_1.tif"
     copy = first.with_name("IMG_1.tif")
@@ -900,7 +899,7 @@ def test_a_copy_whose_note_names_its_own_order_changes_nothing(bench):
 
 @pytest.mark.parametrize("first", ["0001_01_4.tif", "0_trial.tif"])
 def test_of_two_names_that_come_at_once_neither_is_forgotten(bench, first):
-    bench.three()
+    bench.fine()
     path = bench.shoot(first, COARSE)
     path.with_name("4711_01_4.tif").write_bytes(path.read_bytes())
     bench.work()
@@ -919,6 +918,7 @@ HONEST = {
 
 @pytest.mark.parametrize("kind", HONEST)
 def test_an_honest_order_conforms_however_its_files_are_named(bench, kind):
+    bench.set(OF_THREE)
     for n in (1, 2, 3):
         bench.shoot(HONEST[kind].format(n=n))
     bench.work()
@@ -943,6 +943,7 @@ def test_an_honest_order_conforms_with_notes_trial_shots_and_files_of_others(ben
 
 
 def test_pages_of_one_file_count_once_and_it_is_said_why(bench):
+    bench.set(OF_THREE)
     path = bench.folder / "export" / "4711_01_1.tif"
     path.write_bytes(tif(steel(95), steel(96), steel(97)))
     bench.work()
@@ -955,7 +956,7 @@ PARTS = {"ZYX": "planes the sharpest one", "CYX": "channels the first one"}
 
 @pytest.mark.parametrize("axes", PARTS)
 def test_a_statement_names_the_planes_and_channels_that_nobody_looked_at(bench, axes):
-    bench.three()
+    bench.fine()
     pages = np.stack([steel(97)[..., 0], cv2.GaussianBlur(steel(98, COARSE)[..., 0], (0, 0), 2)])
     tifffile.imwrite(
         bench.folder / "export" / "4711_01_4.tif",
@@ -986,6 +987,7 @@ def blurred(pixels, by):
 
 @pytest.mark.parametrize("axes", ["ZYX", "CYX"])
 def test_a_file_whose_planes_show_two_places_is_no_field_until_a_lead_replaces_it(bench, axes):
+    bench.set(OF_THREE)
     for field in (1, 2):
         bench.shoot(f"4711_01_{field}.tif")
     fine, coarse = steel(97)[..., 0], steel(98, COARSE)[..., 0]
@@ -1008,6 +1010,7 @@ def test_a_file_whose_planes_show_two_places_is_no_field_until_a_lead_replaces_i
 
 
 def test_a_focus_series_of_one_place_is_a_field(bench):
+    bench.set(OF_THREE)
     for field in (1, 2):
         bench.shoot(f"4711_01_{field}.tif")
     sharp = steel(97)[..., 0]
@@ -1020,6 +1023,7 @@ def test_a_focus_series_of_one_place_is_a_field(bench):
 
 
 def test_channels_of_one_place_in_other_contrast_are_a_field(bench):
+    bench.set(OF_THREE)
     for field in (1, 2):
         bench.shoot(f"4711_01_{field}.tif")
     bright = steel(97)[..., 0]
@@ -1043,7 +1047,8 @@ def test_a_scale_bar_in_every_plane_makes_two_places_no_single_one(bench):
 # --- places --------------------------------------------------------------------------------------
 
 
-def crops(desk, width, step):
+def crops(desk, width, step, demand=OF_THREE):
+    (desk.folder / "specifications.toml").write_text(demand, encoding="utf-8")
     strip = steel(7, size=(width + 2 * step, 360))
     for n in range(3):
         pixels = np.ascontiguousarray(strip[:, n * step : n * step + width])
@@ -1064,16 +1069,14 @@ def test_fields_that_overlap_by_more_than_a_quarter_are_one(desk):
 
 def test_the_area_of_overlapping_fields_is_counted_once(desk):
     each = 480 * 360 * 0.12**2 / 1e6
-    demand = DEMAND + f"area_mm2 = {2.9 * each:.6f}\n"
-    (desk.folder / "specifications.toml").write_text(demand, encoding="utf-8")
-    crops(desk, 480, 432)
+    crops(desk, 480, 432, OF_THREE + f"area_mm2 = {2.9 * each:.6f}\n")
 
     assert "mm²" in desk.order()["missing"][0]
 
 
 def test_a_patchwork_of_places_that_count_already_is_no_further_place(desk):
     (desk.folder / "specifications.toml").write_text(
-        DEMAND.replace("fields = 3", "fields = 5"), encoding="utf-8"
+        DEMAND.replace("fields = 1", "fields = 5"), encoding="utf-8"
     )
     places = [steel(20 + n, size=(640, 480)) for n in range(4)]
     for n, pixels in enumerate(places):
@@ -1106,6 +1109,7 @@ EDITS = {
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edited_copy_of_a_place_is_no_further_field(desk, edit):
+    (desk.folder / "specifications.toml").write_text(OF_THREE, encoding="utf-8")
     whole = steel(31, size=(720, 540))
     desk.confirm(desk.take(1, pixels=np.ascontiguousarray(whole[90:450, 120:600])))
     desk.confirm(desk.take(2, pixels=steel(32, size=(480, 360))))
@@ -1127,7 +1131,7 @@ ACTS = {
 
 @pytest.mark.parametrize("act", ACTS)
 def test_no_decision_of_a_reviewer_lets_a_coarse_field_leave_the_count(desk, act):
-    three(desk)
+    fine(desk)
     field = desk.take(4, COARSE)
 
     assert desk.agent("review", "label", field, *ACTS[act], "--by", "Ada") == 0
@@ -1135,7 +1139,7 @@ def test_no_decision_of_a_reviewer_lets_a_coarse_field_leave_the_count(desk, act
 
 
 def test_a_field_of_another_subtype_is_named_with_it(desk):
-    three(desk)
+    fine(desk)
     field = desk.take(4, "B8")
     desk.agent("review", "label", field, "--unusable", "stained", "--by", "Ada")
 
@@ -1148,8 +1152,7 @@ PREPARATIONS = ["2", "0", "A", "1.5", "999999999999999999999"]
 @pytest.mark.parametrize("preparation", PREPARATIONS)
 def test_a_coarse_field_stays_whatever_the_later_preparation_is_called(desk, preparation):
     desk.confirm(desk.take(1, COARSE), COARSE)
-    for n in (2, 3, 4):
-        desk.confirm(desk.take(n, preparation=preparation, at=NEXT))
+    desk.confirm(desk.take(2, preparation=preparation, at=NEXT))
 
     assert desk.order()["conformity"] != "conforms"
 
@@ -1159,7 +1162,7 @@ NOTES = ["order: CTRL", "specimen: 77", "preparation: 0", "material: 42CrMo4", "
 
 @pytest.mark.parametrize("note", NOTES)
 def test_no_note_takes_a_coarse_field_out_of_its_order(bench, note):
-    bench.three()
+    bench.fine()
     bench.shoot("4711_01_4.tif", COARSE, note=note)
     bench.work()
 
@@ -1167,7 +1170,7 @@ def test_no_note_takes_a_coarse_field_out_of_its_order(bench, note):
 
 
 def test_a_second_page_of_half_the_size_is_no_preview_that_is_left_out(bench):
-    bench.three()
+    bench.fine()
     path = bench.folder / "export" / "4711_01_4.tif"
     path.write_bytes(tif(steel(90, size=(480, 360)), steel(91, COARSE)))
     bench.coarse.append(path.name)

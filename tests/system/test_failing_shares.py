@@ -35,17 +35,23 @@ PATHS = {
 }
 OVERVIEWS = ("status", "doctor --json")
 """Commands that name what is wrong with each share."""
-REFUSALS = (
-    *((path, errno.EACCES) for path in PATHS),
-    *((path, error) for path in ("below", "anchor") for error in (errno.EIO, errno.ESTALE)),
+REFUSALS = tuple(
+    (path, error) for path in ("below", "anchor") for error in (errno.EIO, errno.ESTALE)
 )
 """The other errors are tried where files are read, listed and written: no code tells them apart."""
-WITH_EACH_COMMAND = ("below", "specifications", "anchor", "report")
 COMMANDS = (
     *OVERVIEWS, "verify", "verify --installation", "report", "backup {lab}/by-hand",
     "spec list --check", "orders show 4711", "orders list",
     "support bundle {lab}/support.zip", "restore --accept database --reason x",
 )  # fmt: skip
+WITH_COMMANDS = (
+    *((path, COMMANDS if path == "below" else OVERVIEWS) for path in PATHS),
+    *(
+        pytest.param(p, COMMANDS, marks=pytest.mark.slow)
+        for p in ("specifications", "anchor", "report")
+    ),
+)
+"""With four shares in one folder each command is tried; with others in the slow run."""
 
 
 def write_lab(folder: Path, settings: str) -> Path:
@@ -76,29 +82,39 @@ def list_faults(lab: Path, commands: tuple[str, ...], why: str, capsys) -> dict[
     return faults
 
 
-@pytest.mark.parametrize(("path", "error"), REFUSALS)
+@pytest.mark.parametrize(("path", "commands"), WITH_COMMANDS)
 def test_a_share_that_refuses_is_a_sentence_in_each_command(
-    tmp_path: Path, capsys, monkeypatch, path: str, error: int
+    tmp_path: Path, capsys, monkeypatch, path: str, commands: tuple[str, ...]
 ) -> None:
     share = write_lab(tmp_path, PATHS[path])
     monkeypatch.chdir(tmp_path)
-    is_whole = error == errno.EACCES and path in WITH_EACH_COMMAND
-    commands = COMMANDS if is_whole else OVERVIEWS
 
-    with FailingShare(share, error):
-        faults = list_faults(tmp_path, commands, os.strerror(error), capsys)
+    with FailingShare(share, errno.EACCES):
+        faults = list_faults(tmp_path, commands, os.strerror(errno.EACCES), capsys)
 
     assert faults == {}
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("path", "error"), REFUSALS)
+def test_a_share_that_fails_in_another_way_is_named(
+    tmp_path: Path, capsys, monkeypatch, path: str, error: int
+) -> None:
+    share = write_lab(tmp_path, PATHS[path])
+    monkeypatch.chdir(tmp_path)
+
+    with FailingShare(share, error):
+        faults = list_faults(tmp_path, OVERVIEWS, os.strerror(error), capsys)
+
+    assert faults == {}
+
+
+@pytest.mark.parametrize(("path", "commands"), WITH_COMMANDS)
 def test_a_share_that_hangs_is_a_sentence_in_each_command(
-    tmp_path: Path, capsys, monkeypatch, path: str
+    tmp_path: Path, capsys, monkeypatch, path: str, commands: tuple[str, ...]
 ) -> None:
     share = write_lab(tmp_path, PATHS[path])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shares, "LIMIT_S", 0.5)
-    commands = COMMANDS if path in WITH_EACH_COMMAND else OVERVIEWS
 
     with FailingShare(share, None) as failing:
         faults = list_faults(tmp_path, commands, "does not answer", capsys)

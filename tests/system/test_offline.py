@@ -69,8 +69,7 @@ def agent(lab, *words):
     "words",
     [
         ("run", "--once"),
-        ("report",),
-        *(pytest.param((word,), marks=pytest.mark.slow) for word in ("status", "verify")),
+        *(pytest.param((word,), marks=pytest.mark.slow) for word in ("report", "status", "verify")),
     ],
 )
 def test_a_command_works_without_a_network_and_asks_for_none(lab, words):

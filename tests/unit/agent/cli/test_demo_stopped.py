@@ -17,9 +17,18 @@ runpy.run_module("agent", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("options", [(), pytest.param(("--train",), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("options", "lines_before"),
+    [  # once as it begins, and as it draws while an agent runs
+        ((), 1),
+        pytest.param((), 2, marks=pytest.mark.slow),
+        pytest.param(("--train",), 2, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C reaches a group of processes by killpg")
-def test_a_demonstration_that_is_stopped_says_how_it_continues(tmp_path, options) -> None:
+def test_a_demonstration_that_is_stopped_says_how_it_continues(
+    tmp_path, options, lines_before
+) -> None:
     demo = subprocess.Popen(
         [sys.executable, "-c", DEMO, "demo", "--no-serve", *options, tmp_path / "demo"],
         stderr=subprocess.PIPE,
@@ -27,7 +36,7 @@ def test_a_demonstration_that_is_stopped_says_how_it_continues(tmp_path, options
         start_new_session=True,
     )
     try:
-        lines = [demo.stderr.readline(), demo.stderr.readline()]  # it draws now
+        lines = [demo.stderr.readline() for _ in range(lines_before)]
         os.killpg(demo.pid, signal.SIGINT)
         lines += demo.communicate(timeout=120)[1].splitlines()
     finally:
