@@ -26,6 +26,7 @@ import tempfile
 import time
 from contextlib import closing
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -211,6 +212,7 @@ def measure_pages(folder: Path, rows: int) -> bool:
     url = f"sqlite:///{folder}/data/martensight.db"
     now = datetime.fromtimestamp(rows_of.BEGIN.timestamp() + rows * 86400 / rows_of.NIGHTLY, tz=UTC)
     fine = True
+    import_module("reports.pdf_page")  # as the pages do when they start
     with Store.open(url, site="Plant 1", agent="PC") as store:
         app = app_of(
             settings,

@@ -40,7 +40,7 @@ from agent.store import (
 )
 from agent.store.tables import load_metadata
 from agent.triage import Handling, TriageVerdict
-from agent.watch import Provenance
+from agent.watch import ListedFile, Provenance
 
 FORGED_PROMOTION = (
     'INSERT INTO promotion (site_id, bundle, "by", reason, promoted_at, metrics) '
@@ -66,6 +66,8 @@ def filled(tmp_path_factory) -> Lab:
     made.store.accounts.add(
         "Leo", kind="person", role="reviewer", hashed="of Leo", by="shell", at=DAY
     )
+    waiting = ListedFile(made.source, made.folder / "export", "4711_1_2.tif", 9, 9)
+    made.store.files.add_settling([waiting], at=DAY)
     made.store.close()
     return made
 
@@ -285,6 +287,14 @@ ALTERATIONS = {
     "whose accounts a site takes": (
         "UPDATE site SET shares_accounts = 1",
         "site Plant 1: shares was [] (no act), is ['accounts']",
+    ),
+    "a waiting file that is ignored": (
+        "UPDATE content SET state = 'ignored', code = 'not_a_picture' WHERE state = 'settling'",
+        "(4711_1_2.tif of LOM-07): it has the name of a picture and was never read",
+    ),
+    "a waiting file that another one replaced, which is not there": (
+        "UPDATE content SET state = 'ignored', code = 'overwritten' WHERE state = 'settling'",
+        "it is ignored (overwritten); agent files retry has it read",
     ),
     "an order's number": ("UPDATE \"order\" SET number = '4799'", "number was '4711'"),
     "an order deleted": ('DELETE FROM "order"', "order 4711"),

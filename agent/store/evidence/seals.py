@@ -40,7 +40,8 @@ from agent.store.tables import (
     TrailRow,
     load_metadata,
 )
-from agent.store.work.file_states import OVERWRITTEN, VANISHED, State
+from agent.store.work.file_states import NOT_A_FILE, OVERWRITTEN, VANISHED, State
+from agent.watch.listing import Kind, classify_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -243,6 +244,7 @@ def find_differences(session: Session) -> Iterator[str]:
         for entry in list(audit_log.entries(session, act=_name_act(evidence))):
             yield from _compare_sealed(session, evidence, entry)
     yield from name_odd("unusable files", _compare_files(session))
+    yield from name_odd("ignored files", _compare_ignored(session))
 
 
 def _list_sealed() -> list[EvidenceTable]:
@@ -415,6 +417,33 @@ def _compare_files(session: Session) -> Iterator[str]:
             yield (
                 f"file {number} ({relative} of {source}): it could not be used (trail number "
                 f"{entry.id}), and {fault}"
+            )
+
+
+def _compare_ignored(session: Session) -> Iterator[str]:
+    """Yield a sentence for each picture that was ignored before it was read, for no reason.
+
+    One that was deleted, or is no file, holds its order; one that another replaced has its name.
+    """
+    kept = {VANISHED, NOT_A_FILE}
+    ignored = [
+        (number, source, relative, code)
+        for number, source, relative, code in session.exec(
+            select(ContentRow.id, SourceRow.name, PathRow.relative, ContentRow.code)
+            .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
+            .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+            .where(ContentRow.state == State.IGNORED)
+            .order_by(col(ContentRow.id), col(PathRow.id))
+            .execution_options(yield_per=500)
+        )
+        if code not in kept and classify_name(relative) is Kind.PICTURE
+    ]
+    names = _load_names(session, {(source, relative) for _, source, relative, _ in ignored})
+    for number, source, relative, code in ignored:
+        if code != OVERWRITTEN or len(names[source, relative]) == 1:
+            yield (
+                f"file {number} ({relative} of {source}): it has the name of a picture and was "
+                f"never read, and it is ignored ({code}); agent files retry has it read"
             )
 
 
