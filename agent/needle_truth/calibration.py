@@ -51,22 +51,15 @@ COARSEST_UM = 0.35
 
 
 @dataclass(frozen=True, slots=True)
-class TruthGroup:
-    """The measured needles of one subtype on one microscope.
+class NeedleSample:
+    """How many needles reviewers measured of one subtype on one microscope.
 
     Args:
         subtype: "" where neither a label nor the model names one.
         microscope: As `name_microscope` returns it.
         needles: Valid measured needles.
         fields: Micrographs that have any.
-        full_fields: Micrographs in which one person measured at least 10.
-        people: Who measured.
-        new: Needles that no comparison has yet.
-        counts: What the program has at their places.
-        pairs: Both lengths of the matched needles.
-        agreement: Bland-Altman statistics; None for too few.
-        trend: How the ratio depends on the length; None for too few.
-        comparison: Number of the record of the comparison, 0 for none.
+        comparison: Number of the record of the comparison with the program, 0 for none.
         network: Version of the network in it.
     """
 
@@ -74,6 +67,24 @@ class TruthGroup:
     microscope: str
     needles: int
     fields: int
+    comparison: int
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
+class TruthGroup(NeedleSample):
+    """The measured needles of one subtype on one microscope, and what the program has there.
+
+    Args:
+        full_fields: Micrographs in which one person measured at least 10.
+        people: Who measured.
+        new: Needles that no comparison has yet.
+        counts: What the program has at their places.
+        pairs: Both lengths of the matched needles.
+        agreement: Bland-Altman statistics; None for too few.
+        trend: How the ratio depends on the length; None for too few.
+    """
+
     full_fields: int
     people: tuple[str, ...]
     new: int
@@ -81,8 +92,6 @@ class TruthGroup:
     pairs: tuple[LengthPair, ...]
     agreement: Agreement | None
     trend: LengthTrend | None
-    comparison: int
-    network: str
 
     @property
     def missing_fields(self) -> int:
@@ -225,36 +234,27 @@ class CalibrationRefused(AgentError):  # noqa: N818 - an outcome, not a fault
 
 
 @dataclass(frozen=True, slots=True)
-class NeedleCalibration:
+class NeedleCalibration(NeedleSample):
     """The calibration of needle lengths for one subtype on one microscope.
 
     Args:
         version: Such as "G/LOM-07 2": what a result names.
-        subtype, microscope: What it is for.
         ratio: Program over people; lengths are divided by it.
         lower, upper: Limits of agreement of single needles, before the correction.
-        needles, fields, people: What it is from.
+        people: How many measured.
         from_um, to_um: Range of the measured lengths, 5 % to 95 %.
-        network: Version of the program it is valid for.
-        comparison: Number of the record it was computed from.
         record: Its own number, 0 before it is recorded.
         by: Who made it.
         at: When, aware UTC, or None before it is recorded.
     """
 
     version: str
-    subtype: str
-    microscope: str
     ratio: Ratio
     lower: Ratio
     upper: Ratio
-    needles: int
-    fields: int
     people: int
     from_um: float
     to_um: float
-    network: str
-    comparison: int
     record: int = 0
     by: str = ""
     at: datetime | None = None

@@ -47,22 +47,14 @@ class NewNeedle:
         """Distance of the tips in px."""
         return math.dist(self.start, self.end)
 
-    @property
-    def length_um(self) -> float:
-        """Distance of the tips in µm."""
-        return self.length_px * self.um_per_px
-
 
 @dataclass(frozen=True, slots=True)
-class NeedleMeasurement:
+class NeedleMeasurement(NewNeedle):
     """A measured needle as stored.
 
     Args:
         id: Its number.
         micrograph: Public id of the micrograph.
-        start: One tip, (x, y) in px of the crop.
-        end: The other tip.
-        um_per_px: Scale with which it was measured.
         length_um: Its length in µm.
         by: Who measured it.
         at: Aware UTC.
@@ -72,9 +64,6 @@ class NeedleMeasurement:
 
     id: int
     micrograph: str
-    start: tuple[float, float]
-    end: tuple[float, float]
-    um_per_px: float
     length_um: float
     by: str
     at: datetime
@@ -106,7 +95,7 @@ class NeedleMeasurements(Repository):
                 end_x=needle.end[0],
                 end_y=needle.end[1],
                 um_per_px=needle.um_per_px,
-                length_um=needle.length_um,
+                length_um=needle.length_px * needle.um_per_px,
                 by=by,
                 at=at,
             )
