@@ -143,7 +143,7 @@ class _Run:
             if self._work():
                 continue
             now_s = time.monotonic()
-            waits = any(_is_waited_for(w.state, now_s < ends_s[w.state.name]) for w in watches)
+            waits = any(_is_waited_for(w.state, now_s < ends_s[w.name]) for w in watches)
             if not waits and (now_s > last_s or not self._store.files.count_by_state()["queued"]):
                 break
             time.sleep(max(min(*looks_at_s.values(), now_s + 0.5) - now_s, 0.01))
@@ -160,7 +160,7 @@ class _Run:
     def _look(self, watches: Sequence[SourceWatcher], looks_at_s: dict[str, float]) -> None:
         """List every source that is due."""
         for watched in watches:
-            name, now_s = watched.state.name, time.monotonic()
+            name, now_s = watched.name, time.monotonic()
             if now_s < looks_at_s[name]:
                 continue
             try:
@@ -219,7 +219,7 @@ class _Run:
         for watched in watches:
             state = watched.state
             if not state.online:
-                outcome.problems.append(f"{state.name}: {state.problem}")
+                outcome.problems.append(f"{watched.name}: {state.problem}")
             outcome.waiting += state.pending
             watched.close()
         if self._bundle.problem:

@@ -84,15 +84,13 @@ def write_down(
         StoreFault: The database cannot be written now; nothing is lost, it is offered again.
     """
     if source and (look.listed or look.settling or look.at_rest or look.ignored):
-        folder = str(watched.state.folder)
-        store.sources.note_reading(
-            watched.state.name, folder, pattern=source.pattern, fixed=source.fixed
-        )
+        folder = str(watched.folder)
+        store.sources.note_reading(watched.name, folder, pattern=source.pattern, fixed=source.fixed)
     for _ in _iter_written(
         look.settling, watched, lambda files: store.files.add_settling(files, at=at)
     ):
         pass
-    lane = _choose_lane(len(look.at_rest), watched.state.name, store) if look.at_rest else ""
+    lane = _choose_lane(len(look.at_rest), watched.name, store) if look.at_rest else ""
     first = store.orders.urgent_numbers() if look.at_rest and source else ()
     urgent = [file for file in look.at_rest if is_urgent(file.relative, source, first)]
     chosen = {file.relative for file in urgent}
@@ -117,7 +115,7 @@ def write_down(
         ):
             watched.taken(files)
     if look.gone:
-        store.files.mark_gone(watched.state.name, look.gone, at=at)
+        store.files.mark_gone(watched.name, look.gone, at=at)
         watched.let_go(look.gone)
     return len(look.at_rest)
 
@@ -154,7 +152,7 @@ def _iter_written(
                 half = len(group) // 2
                 waiting += [group[half:], group[:half]]
                 continue
-            log.exception("file.unwritable", source=watched.state.name, file=group[0].relative)
+            log.exception("file.unwritable", source=watched.name, file=group[0].relative)
             watched.refuse(group[0], f"it cannot be written down ({type(error).__name__})")
             continue
         yield group

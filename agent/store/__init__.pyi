@@ -1,7 +1,6 @@
 # Public names, each imported on first use.
 from .people.accounts import (
     Accounts as Accounts,
-    StoredView as StoredView,
 )
 from .evidence.audit_log import (
     ACCEPTED as ACCEPTED,

@@ -66,8 +66,6 @@ class SourceState:
     """State of one source, for `agent status`.
 
     Args:
-        name: Its name.
-        folder: Its folder.
         mode: "native" or "poll", as chosen.
         why: Reason of the choice.
         online: Whether the last listing of its folder succeeded.
@@ -79,8 +77,6 @@ class SourceState:
         took_s: Duration of the last listing, seconds.
     """
 
-    name: str
-    folder: Path
     mode: str
     why: str = ""
     online: bool = False
@@ -113,7 +109,7 @@ class WatchResult:
 
 
 class SourceWatcher:
-    """One source. Used from one thread; `state` may be read from any.
+    """One source. Used from one thread; `name`, `folder` and `state` may be read from any.
 
     Args:
         name: The source's name.
@@ -146,7 +142,7 @@ class SourceWatcher:
         hear: bool = True,
         listen: Callable[[Path, Callable[[], None]], EventListener] = EventListener,
     ) -> None:
-        self._name, self._folder, self._wish = name, folder, wish
+        self.name, self.folder, self._wish = name, folder, wish
         self._quiet_s = quiet_s if completion != "rename" else min(quiet_s, RENAMED_QUIET_S)
         self._completion, self._scan_every_s = completion, scan_every_s
         self._known: dict[str, Facts] = dict(known)
@@ -166,7 +162,7 @@ class SourceWatcher:
         self._looked_s = 0.0
         self._watch_mode: WatchMode | None = None
         self._is_local = False
-        self.state = SourceState(name, folder, "poll" if wish == "poll" else "native")
+        self.state = SourceState("poll" if wish == "poll" else "native")
 
     def look(self, now_s: float) -> WatchResult:
         """Check the folder: all of it when a listing is due, else only pending files."""
@@ -239,7 +235,7 @@ class SourceWatcher:
         """Return the listing, or None if the folder is offline; then nothing is forgotten."""
         began_s = self._clock()
         try:
-            listing = list_folder(self._folder)
+            listing = list_folder(self.folder)
             if not listing.entries and self._known:
                 raise OSError(  # noqa: TRY301 - one place reports "offline"
                     errno.ENODEV,
@@ -255,7 +251,7 @@ class SourceWatcher:
         if not self.state.online:
             log.info(
                 "folder.back" if self.state.listed or self.state.problem else "folder.listed",
-                source=self._name, folder=str(self._folder), mode=self.state.mode,
+                source=self.name, folder=str(self.folder), mode=self.state.mode,
                 why=self.state.why, files=len(listing.pictures),
             )  # fmt: skip
         self._listed_trouble = _format_troubles(
@@ -287,7 +283,7 @@ class SourceWatcher:
         sentence = error.strerror or str(error)
         if self.state.online or not self.state.problem:
             log.warning(
-                "folder.unreachable", source=self._name, folder=str(self._folder), reason=sentence
+                "folder.unreachable", source=self.name, folder=str(self.folder), reason=sentence
             )
         pause_s = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
         self._failures += 1
@@ -295,14 +291,14 @@ class SourceWatcher:
         self.close()
         self._pending.clear()
         self._settling.find_stable((), now_s)
-        self._update_state(online=False, problem=f"{self._folder}: {sentence}", pending=0)
+        self._update_state(online=False, problem=f"{self.folder}: {sentence}", pending=0)
 
     def _look_up(self, names: Iterable[str]) -> dict[str, Facts | None]:
         """Return the facts of single files; None for one that is there but unreadable now."""
         facts_by_name: dict[str, Facts | None] = {}
         for name in names:
             try:
-                facts = find_facts(self._folder, name)
+                facts = find_facts(self.folder, name)
             except OSError:
                 facts_by_name[name] = None
                 continue
@@ -358,7 +354,7 @@ class SourceWatcher:
         )
 
     def _to_file(self, relative: str, facts: Facts) -> ListedFile:
-        return ListedFile(self._name, self._folder, relative, *facts)
+        return ListedFile(self.name, self.folder, relative, *facts)
 
     def _stays_empty(self, file: ListedFile, now_s: float) -> bool:
         patience_s = max(EMPTY_AFTER * self._quiet_s, 1.0)
@@ -395,26 +391,26 @@ class SourceWatcher:
         if not self.state.online:
             self._list_at_s = min(self._list_at_s, now_s)
         if self._watch_mode is None:
-            self._watch_mode = choose_mode(self._wish, self._folder)
-            self._is_local = is_local(self._folder)
+            self._watch_mode = choose_mode(self._wish, self.folder)
+            self._is_local = is_local(self.folder)
             self._update_state(mode=self._watch_mode.mode, why=self._watch_mode.why)
         if not self._hear or self._watch_mode.mode == "poll":
             return
         if self._listener and (not self._listener.is_healthy() or root != self._listener_root):
-            log.warning("folder.deaf", source=self._name, folder=str(self._folder))
+            log.warning("folder.deaf", source=self.name, folder=str(self.folder))
             self.close()
         if self._listener is None and now_s >= self._listen_at_s:
             self._attach_listener(root, now_s)
 
     def _identify_root(self) -> tuple[int, int] | None:
         try:
-            status = Path(long_path(self._folder)).stat()
+            status = Path(long_path(self.folder)).stat()
         except OSError:
             return None
         return status.st_dev, status.st_ino
 
     def _attach_listener(self, root: tuple[int, int], now_s: float) -> None:
-        listener = self._listen(self._folder, self._ring)
+        listener = self._listen(self.folder, self._ring)
         try:
             listener.start()
         except EventsUnavailable as error:
@@ -422,7 +418,7 @@ class SourceWatcher:
             self._listen_failures += 1
             self._listen_at_s = now_s + pause_s
             if self.state.why != str(error):
-                log.warning("folder.deaf", source=self._name, reason=str(error))
+                log.warning("folder.deaf", source=self.name, reason=str(error))
             self._limit = str(error) if isinstance(error, LimitReached) else ""
             self._update_state(mode="poll", why=str(error))
             return
@@ -468,7 +464,7 @@ class SourceWatcher:
         )
         if self._wish == "auto" and enough and self.state.mode != "poll":
             why = "files came here without an event"
-            log.warning("folder.deaf", source=self._name, reason=f"{why}; polling from now on")
+            log.warning("folder.deaf", source=self.name, reason=f"{why}; polling from now on")
             self._watch_mode = WatchMode("poll", why)
             self._update_state(mode="poll", why=why)
             self.close()

@@ -20,7 +20,7 @@ from agent.store.evidence.acts import append_act
 from agent.store.numbers import account_key
 from agent.store.people.auth import AttemptCounter
 from agent.store.people.label_decisions import is_own_name
-from agent.store.tables import Account, Login, SavedViewRow, SiteRow
+from agent.store.tables import Account, Login, SavedView, SiteRow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -270,27 +270,18 @@ MOST_VIEWS = 50
 LONGEST_VIEW_NAME, LONGEST_VIEW_QUERY = 60, 2000
 
 
-@dataclass(frozen=True, slots=True)
-class StoredView:
-    """A kept search; `query` is as in the address of the page."""
-
-    name: str
-    query: str
-    saved_at: datetime
-
-
 class SavedViews(Repository):
     """Repository of kept searches."""
 
-    def list_all(self, owner: str) -> list[StoredView]:
+    def list_all(self, owner: str) -> list[SavedView]:
         """Return the searches that an account, or a reviewer without one, keeps, by name."""
         query = (
-            select(SavedViewRow)
-            .where(SavedViewRow.site_id == self._whose.site_id, SavedViewRow.owner == owner)
-            .order_by(col(SavedViewRow.name))
+            select(SavedView)
+            .where(SavedView.site_id == self._whose.site_id, SavedView.owner == owner)
+            .order_by(col(SavedView.name))
         )
         with reading(self._engine) as session:
-            return [StoredView(row.name, row.query, row.saved_at) for row in session.exec(query)]
+            return list(session.exec(query))
 
     def save(self, owner: str, name: str, query: str, *, at: datetime) -> None:
         """Keep a search; one of the same name is replaced.
@@ -307,14 +298,14 @@ class SavedViews(Repository):
 
     def _save(self, session: Session, owner: str, name: str, query: str, at: datetime) -> None:
         rows = session.exec(
-            select(SavedViewRow).where(
-                SavedViewRow.site_id == self._whose.site_id, SavedViewRow.owner == owner
+            select(SavedView).where(
+                SavedView.site_id == self._whose.site_id, SavedView.owner == owner
             )
         ).all()
         row = next((row for row in rows if row.name == name), None)
         if row is None and len(rows) >= MOST_VIEWS:
             raise WrongUse(f"{MOST_VIEWS} views are saved already; delete one first.")
-        row = row or SavedViewRow(site_id=self._whose.site_id, owner=owner, name=name, saved_at=at)
+        row = row or SavedView(site_id=self._whose.site_id, owner=owner, name=name, saved_at=at)
         row.query, row.saved_at = query, at
         session.add(row)
 
@@ -322,10 +313,10 @@ class SavedViews(Repository):
         """Delete a kept search; return whether there was one."""
         with writing(self._engine) as session:
             row = session.exec(
-                select(SavedViewRow).where(
-                    SavedViewRow.site_id == self._whose.site_id,
-                    SavedViewRow.owner == owner,
-                    SavedViewRow.name == name,
+                select(SavedView).where(
+                    SavedView.site_id == self._whose.site_id,
+                    SavedView.owner == owner,
+                    SavedView.name == name,
                 )
             ).first()
             if row is not None:

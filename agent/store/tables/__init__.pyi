@@ -56,7 +56,7 @@ from .sites import (
     Job as Job,
 )
 from .search import (
-    SavedViewRow as SavedViewRow,
+    SavedView as SavedView,
     SearchEntry as SearchEntry,
 )
 from .statements import (

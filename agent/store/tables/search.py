@@ -36,7 +36,7 @@ class SearchEntry(OfSite, OfMicrograph, table=True):
     digest: str = text_column()
 
 
-class SavedViewRow(OfSite, Numbered, table=True):
+class SavedView(OfSite, Numbered, table=True):
     """A search that a person kept under a name; `query` is as in the page's address."""
 
     __tablename__: ClassVar[Any] = "saved_view"
