@@ -27,11 +27,12 @@ from agent.imaging.scale_bar.bars.line import FoundBar, Line, are_alike, drop_du
 from agent.imaging.scale_bar.bars.line_length import SAME, is_arrow
 from agent.imaging.scale_bar.bars.planes import compute_planes
 from agent.imaging.scale_bar.bars.plates import extend_to_plate, find_band
-from agent.imaging.scale_bar.bars.second_length import has_other_length
+from agent.imaging.scale_bar.bars.second_length import has_other_length, measure_by_convention
 from agent.imaging.scale_bar.bars.surroundings import (
     is_in_inset,
     is_part_of_figure,
     is_partly_covered,
+    is_row_of_texture,
     is_tick,
 )
 from agent.imaging.scale_bar.bars.tick_rulers import find_combs
@@ -42,6 +43,7 @@ from agent.imaging.scale_bar.doubts import (
     has_hidden_end,
     has_unsure_label,
     is_next_to_cell,
+    is_off_its_words,
     is_side_of_frame,
 )
 from agent.imaging.scale_bar.labels.bar_label import (
@@ -116,10 +118,19 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
         turned = turned or find_standing_combs(pixels, places)
         ticks = all(_is_in_upright(bar, upright) for upright in turned for bar in bars)
         bars = turned if turned and (ticks or not _has_length(bars)) else bars
+    bars = [_settle_ends(pixels, bar) for bar in bars]
     boxes = [extend_to_plate(pixels, bar.bbox) for bar in bars]
     if not _has_length(bars):
         boxes += [_expand_to_bar(label.box, pixels.shape) for label in read]
     return Graphics(bars=tuple(bars), band=band, boxes=tuple(boxes))
+
+
+def _settle_ends(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
+    """Return the bar as long as both conventions for ticks allow; see `measure_by_convention`."""
+    if bar.um is None:
+        return bar
+    length_px = measure_by_convention(pixels, bar)
+    return _put_in_doubt(bar) if length_px is None else replace(bar, line_px=length_px)
 
 
 def _is_in_upright(bar: FoundBar, upright: FoundBar) -> bool:
@@ -169,7 +180,7 @@ def _find_by_ticks(
     """Return bars that have ticks and no line."""
     combs = drop_duplicates([comb for plane in planes for comb in find_combs(plane)])
     bars, _ = read_candidates(pixels, rank_lines(pixels, drop_parts(combs), band), band)
-    return [_remeasure(pixels, bar) for bar in bars]
+    return [_drop_unsure_length(pixels, _remeasure(pixels, bar)) for bar in bars]
 
 
 def _expand_to_bar(words: Box, shape: Sequence[int]) -> Box:
@@ -294,10 +305,12 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
         or ends_in_texture(pixels, bar)
         or is_side_of_frame(pixels, bar)
         or is_next_to_cell(pixels, bar)
+        or is_off_its_words(bar)
         or is_tick(pixels, bar)
         or is_in_inset(pixels, bar)
         or is_partly_covered(pixels, bar)
         or is_part_of_figure(pixels, bar)
+        or is_row_of_texture(pixels, bar)
         or _is_short_arrow(pixels, bar)
         or has_unsure_label(pixels, bar)
     )

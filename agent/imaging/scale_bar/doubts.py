@@ -12,12 +12,13 @@ import numpy as np
 from agent.imaging.boxes import find_runs
 from agent.imaging.scale_bar.bars.line_length import SAME
 from agent.imaging.scale_bar.labels.bar_label import build_label
-from agent.imaging.scale_bar.labels.label_search import lacks_digit
+from agent.imaging.scale_bar.labels.label_search import lacks_digit, render_ink
 from agent.imaging.scale_bar.labels.lengths import (
     Length,
     may_lack_digit,
     parse_half_read,
     parse_length,
+    parse_named_length,
 )
 from agent.imaging.scale_bar.labels.letters import (
     find_plate_start,
@@ -49,26 +50,34 @@ _CROSSED = 0.6  # share of three rows above and below that have the ink where so
 _LEAST_CROSSED_PX = 3  # columns of it at one end more than at the other
 _FRAME_PX, _OF_FRAME = 4, 0.9  # thickness of a frame; share of a bar's columns that its sides have
 _LEAST_CELL_PX, _CELL_ROOM = 4, 4  # thickness of a divided bar; rows around it
+_OF_A_CELL = 2  # length of a cell at least, in thicknesses
 _OF_CELL, _OF_GROUND = 0.9, 0.4  # shares of a cell's ink in it, and above and below it at most
+_WITHOUT_TICKS = frozenset({"plain", "figure", "checker", "hollow"})
+_OF_LETTERS, _WITH_TEXTURE = 0.75, 1.0  # width of a letter in heights of the words, at most
+_OFF_WORDS = 0.5  # of the height of words, by which a bar may be off their middle, start or end
 _TURN_PX = 16  # of the corner of a frame
 _PALED_PX = 2  # pixels that pale at an end
 
 
 def continues_beyond_gap(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether a bar is a part of a longer line that a stroke or a stain cuts.
+    """Return whether a bar is a part of a longer line that a stroke, a stain or its words cut.
 
-    Beyond an end, after a gap of less than the height of the words, the same rows have the same
+    Beyond an end, after its words or a gap of less than their height, the same rows have the same
     ink again, for a quarter of the length at least, on another ground above and below.
     """
     if bar.kind != "plain" or not bar.ink or bar.label_box is None:
         return False
     x0, y0, x1, y1 = bar.line
     ink, long = np.array(bar.ink), x1 - x0
-    reach = max(_LEAST_GAP_PX, bar.label_box[3] - bar.label_box[1])
+    a0, b0, a1, b1 = bar.label_box
+    reach = max(_LEAST_GAP_PX, b1 - b0)
     least = max(_LEAST_PART_PX, long // 4)
     if y0 < 3 or y1 + 3 > len(pixels):
         return False
-    for start, stop in ((x1, x1 + reach + least), (x0 - reach - least, x0)):
+    left, right = x0, x1
+    if b0 < y1 and y0 < b1:  # words next to it
+        left, right = (min(x0, a0), x1) if a1 < (x0 + x1) / 2 else (x0, max(x1, a1))
+    for start, stop in ((x1, right + reach + least), (left - reach - least, x0)):
         rows = pixels[y0 - 3 : y1 + 3, max(0, start) : max(0, stop)].astype(np.int16)
         like = np.abs(rows - ink).max(axis=2) < min(50, 0.4 * bar.contrast)
         line = (like[3:-3].mean(axis=0) >= 0.6) & ~like[[0, -1]].any(axis=0)
@@ -155,7 +164,9 @@ def is_next_to_cell(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     """
     x0, y0, x1, y1 = bar.line
     long, thick = x1 - x0, y1 - y0
-    if bar.kind != "plain" or not bar.ink or thick < _LEAST_CELL_PX or long < 4 * thick:
+    if bar.kind not in ("plain", "figure") or not bar.ink:
+        return False
+    if thick < _LEAST_CELL_PX or long < _OF_A_CELL * thick:
         return False
     if y0 < _CELL_ROOM or y1 + _CELL_ROOM > len(pixels):
         return False
@@ -184,6 +195,26 @@ def _has_rims(rows: NDArray[np.int16], bar: FoundBar) -> bool:
     rims = inked[top - 1 : top + 2].max(), inked[foot - 2 : foot + 1].max()
     beyond = max(inked[top - 3], inked[foot + 2])
     return bool(min(rims) >= _OF_CELL and beyond < _OF_GROUND)
+
+
+def is_off_its_words(bar: FoundBar) -> bool:
+    """Return whether a bar below or above longer words is neither in their middle nor at an end.
+
+    It is a cell of the bar that is meant.
+    """
+    if bar.kind not in _WITHOUT_TICKS or bar.label_box is None:
+        return False
+    (x0, y0, x1, y1), (a0, b0, a1, b1) = bar.line, bar.label_box
+    if x1 - x0 >= a1 - a0 or (b0 < y1 and y0 < b1) or _compute_letter_width(bar) > _OF_LETTERS:
+        return False
+    off = min(abs(a0 - x0), abs(a1 - x1), abs(a0 + a1 - x0 - x1) / 2)
+    return off > _OFF_WORDS * (b1 - b0)
+
+
+def _compute_letter_width(bar: FoundBar) -> float:
+    """Return the width of the words' box for each letter, in heights; texture in it adds to it."""
+    x0, y0, x1, y1 = bar.label_box or (0, 0, 0, 1)
+    return (x1 - x0) / (max(1, len(bar.label)) * (y1 - y0))
 
 
 def is_side_of_frame(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
@@ -245,6 +276,9 @@ _LEAST_PX = 6  # height of a digit
 _ALIKE = 0.1  # of their height, by which digits of one number differ in top and foot
 _WIDEST, _APART = 1.1, 1.0  # of a digit and between two, in heights
 _OF_POINT = 0.42  # gap between two digits in which a point has room, in heights
+_OF_DIGIT, _LEAST_SPECK_PX = 0.6, 3  # height of a digit, of the tallest letter; of a speck
+_LOW, _OFF_FOOT = 0.3, 0.07  # shares of it above and below the foot of digits
+_OF_COMMA = 1.3  # height over width of a comma
 _LOOSE = 0.65  # of the box of the words: rows that are lower were read too small
 _MOST_READ = 3
 _BELOW = 0.25  # of the height: room for the foot of a µ
@@ -267,6 +301,8 @@ def has_unsure_label(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         or _is_cut(pixels, bar, words, bar.um)
         or _starts_before_plate(pixels, words, bar.um)
         or _has_other_words(pixels, bar, words, bar.um)
+        or has_speck_for_point(pixels, bar, words)
+        or _is_outvoted(pixels, bar, words, bar.um)
     )
 
 
@@ -307,6 +343,56 @@ def _has_other_words(pixels: NDArray[np.uint8], bar: FoundBar, words: Box, um: f
     if is_outline(pixels, bar, ink) or _states_two_numbers(pixels, words, bar):
         return True
     return reads_otherwise(pixels, words, np.array(bar.ink), um=um, number=bar.number)
+
+
+def has_speck_for_point(pixels: NDArray[np.uint8], bar: FoundBar, words: Box) -> bool:
+    """Return whether a speck of texture is between two digits of a label, where a point would be.
+
+    A point ends with the digits, and a comma is taller than wide: "100 µm" has been read as "10.0".
+    """
+    label = build_label(pixels, words, Length(bar.um, bar.label, 0.0, 1.0))
+    letters = sorted(_list_letters(pixels, words, label.ink, widest=_WIDEST, least_px=1))
+    high = max((box[3] - box[1] for box in letters), default=0)
+    tall = [box for box in letters if box[3] - box[1] >= _OF_DIGIT * high]
+    for x0, y0, x1, y1 in letters:
+        wide, low = x1 - x0, y1 - y0
+        before = [box for box in tall if box[0] < x0 and box[2] <= (x0 + x1) / 2 + 1]
+        after = [box for box in tall if box[0] >= (x0 + x1) / 2 - 1 and box[2] > x1]
+        if not before or not after or not _LEAST_SPECK_PX <= low <= _OF_POINT * high:
+            continue
+        foot = min(before[-1][3], after[0][3])
+        between = after[0][0] - before[-1][2] < high and y1 > foot - _LOW * high
+        if between and y1 - foot > _OFF_FOOT * high and low < _OF_COMMA * wide:
+            text = read_words(pixels, words)
+            return text is not None and any(sign in text.words for sign in ".,·")
+    return False
+
+
+def _is_outvoted(pixels: NDArray[np.uint8], bar: FoundBar, words: Box, um: float) -> bool:
+    """Return whether words whose texture is faded are read otherwise more often than alike.
+
+    Where texture is in their box too they must be read alike.
+    """
+    ink = build_label(pixels, words, Length(um, bar.label, 0.0, 1.0)).ink
+    x0, y0, x1, y1 = words
+    room = y1 - y0
+    left, top = max(0, x0 - room), max(0, y0 - room)
+    faded = render_ink(pixels[top : y1 + room, left : x1 + room], ink)
+    inside = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+    letters = faded[inside].copy()
+    a0, b0, a1, b1 = bar.line  # its ends would be digits
+    faded[max(0, b0 - top - 1) : max(0, b1 - top + 1), max(0, a0 - left) : max(0, a1 - left)] = 255
+    faded[inside] = letters
+    votes = 0
+    for zoom in (1.0, 0.7, 0.85):
+        text = read_words(faded, (x0 - left, y0 - top, x1 - left, y1 - top), zoom)
+        states = (parse_length, parse_named_length, parse_half_read)
+        read = (parse(text.words) for parse in states) if text else ()
+        length = next((length for length in read if length is not None), None)
+        votes += 0 if length is None else 1 if length.number == bar.number else -1
+        if votes > 0:
+            return False
+    return votes < 0 or _compute_letter_width(bar) > _WITH_TEXTURE
 
 
 def _states_two_numbers(pixels: NDArray[np.uint8], words: Box, bar: FoundBar) -> bool:
@@ -399,7 +485,12 @@ def list_rows(pixels: NDArray[np.uint8], words: Box, ink: NDArray[Any]) -> list[
 
 
 def _list_letters(
-    pixels: NDArray[np.uint8], words: Box, ink: NDArray[Any], *, widest: float
+    pixels: NDArray[np.uint8],
+    words: Box,
+    ink: NDArray[Any],
+    *,
+    widest: float,
+    least_px: int = _LEAST_PX,
 ) -> list[Box]:
     """Return the boxes of the letters of a label that are no wider than so many heights."""
     x0, y0, x1, y1 = words
@@ -411,7 +502,7 @@ def _list_letters(
     return [
         (x0 + x, y0 + y, x0 + x + w, y0 + y + h)
         for x, y, w, h, _ in stats[1:].tolist()
-        if h >= _LEAST_PX and w <= widest * h
+        if h >= least_px and w <= widest * h
     ]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.imaging.scale_bar.bars.line import LUMA
+from agent.imaging.scale_bar.bars.line_length import SAME
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +41,14 @@ _OF_OPEN = 3  # parts of a column of an open head, and columns of such
 _OF_RISE = 0.6  # of the columns in which a head grows, those in which it ends at most
 _OF_ARROW = 0.01  # share of the rows of an arrow that a column of its tip has
 _GRAIN = 0.5  # share of the rows above or below a line that have its ink where a grain crosses it
+_BETWEEN = frozenset({"caps", "ruler", "comb", "figure", "broken", "upright"})  # may have ticks
+_LEAST_APART, _LEAST_APART_PX = 0.016, 1.5  # by which middles and outer ends of ticks differ
+_MOST_APART = 0.9 * 2 * SAME  # half-way between two lengths that differ by more, both are too far
+_SLENDER = 9  # height over thickness of the ticks of ZEISS
+_ON_PLATE, _OF_PLATE = 0.8, 20  # share of what is between its ticks that is paper; grey values
+_INKED_LEAST = 60  # grey values between paper and words
+_BEFORE, _BEGINS = 0.3, (-0.15, 0.4)  # heights of ticks without ink; from one to its words
+_WORDS, _ABOVE, _OF_TICK = 6, 0.95, 0.8  # width of words, rows above, most height, in such heights
 
 
 def has_other_length(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
@@ -85,6 +94,50 @@ def has_other_length(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         if grain and agrees(strict):
             return False
     return True
+
+
+def measure_by_convention(pixels: NDArray[np.uint8], bar: FoundBar) -> float | None:
+    """Return the length of a bar with ticks, which no picture tells by itself.
+
+    Programs mean the middles of ticks or their outer ends. Half-way between, a length is within
+    2 per cent of both; a bar so short that it is not, and whose program is not recognised, has no
+    length. ZEISS means the middles: 14 of its pictures agree with magnification or tag.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        bar: A bar, measured between the middles of its ticks.
+
+    Returns:
+        Pixels; None where it is not known.
+    """
+    x0, y0, x1, y1 = bar.line
+    outer = y1 - y0 if bar.kind == "upright" else x1 - x0
+    apart = outer - bar.line_px
+    differs = apart >= max(_LEAST_APART_PX, _LEAST_APART * bar.line_px)
+    if bar.kind not in _BETWEEN or not differs or _is_of_zeiss(pixels, bar, apart):
+        return bar.line_px
+    return bar.line_px + apart / 2 if apart <= _MOST_APART * bar.line_px else None
+
+
+def _is_of_zeiss(pixels: NDArray[np.uint8], bar: FoundBar, thick: float) -> bool:
+    """Return whether thin ticks on a plate are taller than the words above, which begin at one."""
+    x0, y0, x1, y1 = bar.line
+    tall = y1 - y0
+    if bar.kind != "caps" or tall < _SLENDER * thick:
+        return False
+    between = pixels[y0:y1, x0 + tall // 4 : x1 - tall // 4].astype(np.int16)
+    top, start = max(0, y0 - round(_ABOVE * tall)), max(0, x0 - round(_BEFORE * tall))
+    words = pixels[top : max(0, y0 - 1), start : x0 + _WORDS * tall].astype(np.int16)
+    if not between.size or not words.size:
+        return False
+    paper = np.median(between, axis=(0, 1))
+    if float(np.mean(np.abs(between - paper).max(axis=2) <= _OF_PLATE)) < _ON_PLATE:
+        return False
+    inked = np.abs(words - paper).max(axis=2) > _INKED_LEAST
+    rows, columns = (np.flatnonzero(inked.any(axis=axis)) for axis in (1, 0))
+    if not rows.size or rows[-1] - rows[0] >= _OF_TICK * tall:
+        return False
+    return bool(_BEGINS[0] * tall <= columns[0] + start - x0 <= _BEGINS[1] * tall)
 
 
 def _measure_off(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _NICE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 7.5, 8.0)  # × 10ⁿ: usual bar lengths
+_WITH_POINT = 1.25  # × 10ⁿ: usual where its point is read ("12.5 µm"); "125 µm" may have lost it
 _MOST_UM = 1000  # above, few write a length in µm
 _UM = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "in": 25400.0, "mil": 25.4}
 # OCR readings of "µm": both code points, similar letters at small size, a missing leg.
@@ -216,4 +217,5 @@ def _is_nice(value: float) -> bool:
     if value <= 0:
         return False
     mantissa = value / 10 ** np.floor(np.log10(value) + 1e-9)
-    return any(abs(mantissa - nice) < 1e-6 for nice in _NICE)
+    usual = _NICE if value == int(value) else (*_NICE, _WITH_POINT)
+    return any(abs(mantissa - nice) < 1e-6 for nice in usual)

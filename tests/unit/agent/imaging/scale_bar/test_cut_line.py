@@ -1,5 +1,7 @@
 """A line that a stroke or a stain cuts states no length: its first part alone is too short."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,13 @@ def test_a_part_of_a_cut_line_is_recognised_from_either_side(start, end):
     pixels = picture((20, 105), (110, 174))
 
     assert continues_beyond_gap(pixels, bar(start, end))
+
+
+def test_a_line_that_goes_on_beyond_the_words_next_to_it_is_one_half():
+    half = replace(bar(20, 80), label_box=(86, 40, 150, 62))
+
+    assert continues_beyond_gap(picture((20, 80), (156, 216)), half)
+    assert not continues_beyond_gap(picture((20, 80)), half)
 
 
 def test_a_whole_line_ends_where_it_ends():

@@ -13,12 +13,14 @@ from agent.imaging.scale_bar.bars.figures import find_figure
 from agent.imaging.scale_bar.bars.filled_bars import find_blocks
 from agent.imaging.scale_bar.bars.line import FoundBar, Line
 from agent.imaging.scale_bar.bars.planes import compute_planes
+from agent.imaging.scale_bar.bars.surroundings import is_row_of_texture
 from agent.imaging.scale_bar.bars.tick_rulers import find_combs
 from agent.imaging.scale_bar.detect import _is_better, find_graphics
 from agent.imaging.scale_bar.doubts import (
     ends_in_texture,
     has_hidden_end,
     is_next_to_cell,
+    is_off_its_words,
     is_outline,
     is_side_of_frame,
     reads_otherwise,
@@ -369,6 +371,27 @@ def test_a_cell_is_at_least_as_long_as_the_bar_and_of_another_even_ink(ends, is_
     pixels[400:408, 150:250], pixels[400:408, 250:ends] = BLACK, WHITE
 
     assert is_next_to_cell(pixels, build_bar((150, 400, 250, 408), BLACK)) is is_cell
+
+
+@pytest.mark.parametrize(("words_x", "is_off"), [(100, False), (150, False), (190, True)])
+def test_a_bar_shorter_than_its_words_begins_ends_or_is_centred_with_them(words_x, is_off):
+    cell = replace(
+        build_bar((150, 400, 210, 412), WHITE), label_box=(words_x, 350, words_x + 110, 390)
+    )
+
+    assert is_off_its_words(cell) is is_off
+
+
+def test_a_pattern_that_goes_on_above_and_below_is_no_ruler_of_ticks():
+    pixels = draw_steel()
+    pixels[300:306, 100:400:10] = WHITE
+    ruler = replace(build_bar((100, 300, 392, 306), WHITE, kind="comb"), label_box=None)
+    assert not is_row_of_texture(pixels, ruler)
+
+    for y in range(260, 340, 8):
+        pixels[y : y + 6, 100:400:10] = WHITE
+
+    assert is_row_of_texture(pixels, ruler)
 
 
 @pytest.mark.parametrize(("words", "lengths"), [("1 div = 10 µm", []), ("40 µm", [(40.0, 200)])])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from drawn.words import draw_steel, write
 
 from agent.imaging.scale_bar.bars.line import FoundBar
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.doubts import has_unsure_label
+from agent.imaging.scale_bar.doubts import has_speck_for_point, has_unsure_label
 from agent.imaging.scale_bar.labels.letters import find_words_on_plate
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -54,3 +55,17 @@ def test_a_bar_whose_words_are_two_numbers_states_none_of_them():
             bars = find_graphics(write(pixels, words, (300, 420), WHITE)).bars
 
             assert [bar.um for bar in bars if bar.um is not None] == [], (words, plate)
+
+
+@pytest.mark.parametrize(("foot", "is_speck"), [(131, False), (135, True)])
+def test_a_speck_that_ends_below_the_digits_is_no_point(foot, is_speck):
+    pixels = np.full((240, 320, 3), 60, np.uint8)
+    for x in (100, 130):
+        pixels[100:130, x : x + 4] = pixels[100:130, x + 11 : x + 15] = WHITE
+        pixels[100:104, x : x + 15] = pixels[126:130, x : x + 15] = WHITE
+    pixels[foot - 7 : foot, 119:126] = WHITE
+    pixels = write(pixels, "µm", (180, 118), WHITE, size=34)
+    words = (98, 98, 216, 140)
+    bar = FoundBar((80, 170, 260, 176), words, 180.0, "10 µm", 10.0, 195.0, WHITE)
+
+    assert has_speck_for_point(pixels, bar, words) is is_speck

@@ -7,7 +7,7 @@ import pytest
 from drawn.words import draw_steel, write
 
 from agent.imaging.scale_bar.bars.line import FoundBar
-from agent.imaging.scale_bar.bars.second_length import has_other_length
+from agent.imaging.scale_bar.bars.second_length import has_other_length, measure_by_convention
 from agent.imaging.scale_bar.detect import find_graphics
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -85,3 +85,33 @@ def test_a_glow_that_differs_more_from_steel_than_its_line_is_not_the_line():
     ruled = FoundBar((200, 427, 400, 439), None, 194.0, "20 µm", 20.0, 200.0, BLACK, "caps")
 
     assert not has_other_length(pixels, ruled)
+
+
+@pytest.mark.parametrize(
+    ("long", "thick", "line_px"), [(200, 2, 198.0), (134, 4, 132.0), (100, 4, None)]
+)
+def test_a_length_is_within_two_per_cent_of_both_conventions_for_ticks_or_not_known(
+    long, thick, line_px
+):
+    pixels = draw_steel()
+    pixels[430:432, 200 : 200 + long] = WHITE
+    for x in (200, 200 + long - thick):
+        pixels[420:442, x : x + thick] = WHITE
+    ticked = bar(200, 200 + long, float(long - thick), y0=420, y1=442, kind="caps")
+
+    assert measure_by_convention(pixels, ticked) == line_px
+
+
+@pytest.mark.parametrize(("words_x", "line_px"), [(201, 60.0), (190, 61.0)])
+def test_the_middles_of_ticks_count_where_the_words_begin_at_one_as_those_of_zeiss(
+    words_x, line_px
+):
+    pixels = draw_steel()
+    pixels[390:450, 180:400] = WHITE
+    pixels[430:432, 200:262] = BLACK
+    pixels[418:444, 200:202] = pixels[418:444, 260:262] = BLACK
+    for x in range(words_x, words_x + 70, 7):
+        pixels[398:412, x : x + 5] = BLACK
+    ticked = bar(200, 262, 60.0, y0=418, y1=444, kind="caps")
+
+    assert measure_by_convention(pixels, ticked) == line_px
