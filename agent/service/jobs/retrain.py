@@ -185,10 +185,11 @@ def train_first(settings: Settings, *, folder: str, by: str) -> Iterator[Step | 
         `Step`s, last the name of the bundle.
 
     Raises:
-        WrongUse: There is no labelled micrograph.
+        WrongUse: There is no labelled micrograph, or too few for the bundle to serve.
     """
     from agent.retrain import save_record  # noqa: PLC0415 - the child's alone
-    from model import TrainingConfig, quick_config, train  # noqa: PLC0415
+    from agent.service.composition import load_bundle  # noqa: PLC0415
+    from model import ModelError, TrainingConfig, quick_config, train  # noqa: PLC0415
 
     with open_store(settings) as store:
         if folder:
@@ -215,6 +216,10 @@ def train_first(settings: Settings, *, folder: str, by: str) -> Iterator[Step | 
     if bundle is None:
         raise RuntimeError("training ended without a bundle")
     save_record(bundle)
+    try:
+        load_bundle(settings, bundle.name)  # one that cannot serve would send all to review
+    except ModelError as error:
+        raise WrongUse(f"The first bundle was trained and cannot serve: {error}") from error
     yield bundle.name
 
 

@@ -235,7 +235,10 @@ def specification_router(desk: Desk) -> APIRouter:
             draft |= dict.fromkeys(("name", *KEYS), "")
         if order and not done:
             draft |= _name_order(desk, order)
-        return _answer(desk, request, policy, draft, order=order, done=done[:500])
+        nothing_known = bool(order) and not done and not any(draft[key] for key in KEYS)
+        return _answer(
+            desk, request, policy, draft, order=order, done=done[:500], nothing_known=nothing_known
+        )
 
     @routes.post(SPECIFICATIONS)
     async def change(request: Request) -> Response:
@@ -317,6 +320,7 @@ def _answer(
         "wrong": "",
         "done": "",
         "order": "",
+        "nothing_known": False,
         "may_sign": may_sign,
         "has_accounts": who is not None,
         "unwritable": describe_unwritable(file) if may_sign else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zoneinfo
 from functools import cache, partial
@@ -141,7 +142,9 @@ def _set_zone(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
 
 
 def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
-    name, folder, pattern = (form.get(key, "") for key in ("name", "folder", "pattern"))
+    name, folder, pattern, material = (
+        form.get(key, "") for key in ("name", "folder", "pattern", "material")
+    )
     if not name or not folder:
         raise WrongUse(_("A source needs a name and a folder."))
     path = resolve_folder(desk, folder)
@@ -153,7 +156,7 @@ def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
         text = _("{folder}: cannot be read ({error}). Name a folder that the agent may read.")
         raise WrongUse(text.format(folder=path, error=error.strerror or error)) from error
     pattern = pattern or propose_pattern([file.rpartition("/")[2] for file in files])
-    source = {"name": name, "folder": folder, "pattern": pattern}
+    source = {"name": name, "folder": folder, "pattern": pattern, "material": material}
     _write(desk, request, {"sources": {k: v for k, v in source.items() if v}}, f"source {name}")
     done = _("{name} is a source; its folder has {n} micrographs.").format(name=name, n=len(files))
     read_data = Provenance(pattern=pattern).process_data(files[0]) if files and pattern else {}
@@ -239,6 +242,14 @@ def _describe_labelled(desk: Desk, path: Path) -> str:
         text = _("{folder}: no labelled micrograph; a folder per structure code is needed. {found}")
         found = " ".join(f"{entry.file}: {entry.sentence}" for entry in listing.unusable[:3])
         raise WrongUse(text.format(folder=path, found=found))
+    least = math.ceil(1 / read(_require_file(desk)).strangeness.alpha) - 1
+    known = len(desk.store.labelled_micrographs.list_alike())
+    if known + len(listing.files) < least:
+        text = _(
+            "{folder} has {n} labelled micrographs. The check for unusual fields needs at least "
+            "{least} reference images, a good part more with those that test the bundle."
+        )
+        raise WrongUse(text.format(folder=path, n=len(listing.files), least=least))
     codes = {file.code for file in listing.files}
     text = _("{folder} has {n} labelled micrographs of {k} structure codes.")
     return text.format(folder=path, n=len(listing.files), k=len(codes))

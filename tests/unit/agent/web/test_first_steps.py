@@ -125,9 +125,10 @@ def test_a_source_whose_folder_was_empty_gets_its_pattern_once_a_micrograph_is_t
     for field in ("01", "02", "03"):
         (tmp_path / "export" / f"4711_01_{field}_500x.tif").write_bytes(b"x")
 
-    post(pages, "source", name="LOM-07", folder="export")
+    post(pages, "source", name="LOM-07", folder="export", material="100Cr6")
 
     assert "enter the source again" in empty
+    assert read(file).sources[0].fixed_process_data()["material"] == "100Cr6"
     (source,) = read(file).sources
     assert "(?P<order>" in source.pattern
 
@@ -241,7 +242,7 @@ def test_a_reviewer_opens_no_step(pages, lab):
 
 
 def test_the_first_training_is_requested_with_its_folder(pages, lab, tmp_path):
-    for name in ("G7/a.tif", "G8/b.tif", "G8/c.tif"):
+    for name in ("G7/a.tif", *(f"G8/{n}.tif" for n in range(48))):
         (tmp_path / "labelled" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "labelled" / name).write_bytes(b"as listed")
 
@@ -249,7 +250,7 @@ def test_the_first_training_is_requested_with_its_folder(pages, lab, tmp_path):
 
     request = lab.store.jobs.take_request("retrain", at=NEXT_DAY)
     assert request.facts["folder"] == str(tmp_path / "labelled")
-    assert "labelled has 3 labelled micrographs of 2 structure codes." in page
+    assert "labelled has 49 labelled micrographs of 2 structure codes." in page
 
 
 @pytest.mark.parametrize(
@@ -259,6 +260,7 @@ def test_the_first_training_is_requested_with_its_folder(pages, lab, tmp_path):
         (("passwd",), "no labelled micrograph"),
         (("a.tif", "b.tif"), "2 pictures in no folder of a structure code"),
         (("ferrite/a.tif",), "1 picture left out"),
+        (("G7/a.tif", "G8/b.tif"), "needs at least 49 reference images"),
     ],
 )
 def test_a_training_folder_without_labels_is_refused_with_what_was_found(

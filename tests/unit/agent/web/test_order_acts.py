@@ -525,6 +525,17 @@ def test_a_lead_writes_the_first_specification_for_an_order_that_none_applies_to
     assert (act.actor, act.facts["reason"]) == ("R. Stahl", "customer")
 
 
+def test_an_order_of_which_nothing_is_known_is_sent_to_its_source(plant) -> None:
+    plant.lab.take("G8", name="4800_01_1.tif", at=AT, order="4800", specimen="01", field="1")
+
+    order = plant.browser.get("/order/4800").text
+    page = plant.browser.get("/specifications?order=4800").text
+
+    assert "/specifications?order" not in order
+    assert 'href="/setup#source"' in order
+    assert "Neither material, product nor customer is known of it" in page
+
+
 def test_a_change_is_shown_in_words_and_becomes_a_version_that_can_be_taken_back(plant) -> None:
     file, today = plant.folder / "specifications.toml", f"{plant.at:%Y-%m-%d}"
     plant.browser.get("/order/4711")
