@@ -30,9 +30,11 @@ def tab():
 
 
 def left(request) -> bool:
-    """Return whether a request may end early: fetched ahead, a download, or the icon of a tab."""
+    """Return whether a request may end early: fetched ahead, a stream, a download, a tab's icon."""
     may = "/pictures/" in request.url or "/static/icon.svg" in request.url
-    return request.failure == "net::ERR_ABORTED" and (may or request.url.endswith("/export"))
+    return request.failure == "net::ERR_ABORTED" and (
+        may or request.url.endswith(("/export", "/events"))
+    )
 
 
 def until_ready(tab, public_id):

@@ -118,10 +118,10 @@ class Hand:
 
 
 def export(pictures: list[DemoPicture], folder) -> None:
-    """Write micrographs as a microscope does."""
+    """Write micrographs as a microscope does, with their scale in the file."""
     for picture in pictures:
-        drawn = picture.drawn(PIXELS, border=False)
-        (folder / picture.name).write_bytes(encode(drawn, picture.name.rpartition(".")[2]))
+        name = f"{picture.name.rpartition('.')[0]}.tif"
+        (folder / name).write_bytes(encode(picture.drawn(PIXELS, border=False), "tif"))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 from labs.lab import DAY, desk_of, minutes
 from labs.order_pages import desk_with, field_of, labels, order_of
 from labs.statements import PIXELS, freeze, label, take
-from servers.browser import until
+from servers.browser import grave, until
 from servers.pages import decided, served
 
 from agent.store import Decision
@@ -387,3 +387,38 @@ def test_the_report_for_a_customer_opens_whole_with_its_style_and_pictures(lab, 
         assert tab.evaluate("document.images.length") >= 1
         assert tab.evaluate("getComputedStyle(document.querySelector('h1')).fontFamily") != "serif"
         assert tab.evaluate("document.styleSheets.length") >= 1
+
+
+def test_a_specification_is_written_by_keyboard_and_checked_while_it_is_typed(
+    lab, tab, axe, tmp_path
+):
+    order_of(lab, "4711")
+    file = tmp_path / "specifications.toml"
+    desk = replace(desk_with(lab, has_leads=lambda: False), specifications=file)
+    with served(desk) as address:
+        named(tab, address, "/specifications")
+        tab.focus("#f-name")
+        tab.keyboard.press("End")
+        tab.keyboard.type("-b")
+        tab.wait_for_selector("#preview li:has-text('both apply to an order of material 100Cr6')")
+        tab.keyboard.press("Tab")
+        tab.keyboard.type("C56E2")
+        tab.wait_for_selector("#preview h2:has-text('New specification ring-a-b')")
+        for language in ("de", "en"):
+            tab.click(".tongue button")
+            tab.wait_for_selector(f"html[lang={language}]")
+            for width in (1280, 820, 390):
+                tab.set_viewport_size({"width": width, "height": 800})
+                assert tab.evaluate(FITS)
+            assert grave(axe, tab) == []
+        tab.fill("#f-name", "ring-b")
+        tab.fill("#f-material", "C56E2")
+        tab.wait_for_selector("#preview h2:has-text('New specification ring-b')")
+        tab.focus("#reason")
+        tab.keyboard.type("a new steel")
+        tab.keyboard.press("Tab")
+        tab.keyboard.press("Enter")
+        tab.wait_for_url("**/specifications?done=*")
+
+    assert 'name = "ring-b"' in file.read_text("utf-8")
+    assert 'approved_by = "Ann"' in file.read_text("utf-8")
