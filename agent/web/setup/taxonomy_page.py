@@ -37,7 +37,12 @@ from agent.web.context import LONGEST_NAME, Desk, TaxonomySetup, Unknown, find
 from agent.web.forms import read_form
 from agent.web.pages import render_page
 from agent.web.schemas import FAULTS
-from agent.web.setup.first_steps import describe_restart, require_apart, resolve_folder
+from agent.web.setup.first_steps import (
+    describe_restart,
+    describe_unwritable,
+    require_apart,
+    resolve_folder,
+)
 from model import (
     ModelError,
     SubtypeDraft,
@@ -275,6 +280,7 @@ def _answer(
     setup = _require(desk)
     facts: dict[str, object] = {
         "file": setup.file,
+        "unwritable": describe_unwritable(setup.file),
         "names": "",
         "wrong": "",
         "is_written": False,
