@@ -217,4 +217,4 @@ def test_a_new_lab_gets_from_an_empty_folder_to_its_first_statement_in_pages_alo
         f"{hand.waited_s:.0f} s of waiting; load {os.getloadavg()[0]:.1f}"
     )
     assert stated == "conforms"
-    assert hand.clicks <= 45
+    assert hand.clicks <= 30

@@ -343,7 +343,7 @@ def running(folder):
 
 @pytest.mark.slow
 def test_the_first_training_is_followed_from_its_button_to_a_bundle_in_use(tmp_path, tab, axe):
-    write_labelled(past(8, first_order=1000, seed=3), tmp_path / "labelled")
+    write_labelled(past(11, first_order=1000, seed=3), tmp_path / "labelled")
     text = '[site]\nname = "Plant 1"\n\n[web]\nport = 0\n\n[imaging]\nworkers = 1\n'
     (tmp_path / "agent.toml").write_text(text, encoding="utf-8")
     tab.set_default_timeout(300_000)
