@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -155,6 +154,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "after": 0,
         "results.list_between.after": DAY - timedelta(days=1),
         "after_id": 0,
+        "apart": timedelta(hours=1),
         "arrivals": [arrival],
         "at": later(1),
         "at_most": 9,
@@ -164,12 +164,14 @@ def arguments(known: Known) -> dict[str, Any]:
         "bundle": known.bundle,
         "by": "Eve",
         "now": lambda: DAY,
+        "near": [DAY],
         "results.list_views.numbers": [known.ints["micrograph"]],
         "work_queue.shift_clock.by": timedelta(hours=1),
         "claim": known.claim,
         "claims": [place],
         "code": None,
         "column": "heat",
+        "content": known.ints["content"],
         "content_ids": [known.ints["content"]],
         "cookie": known.cookie,
         "date": NIGHT,
@@ -377,9 +379,10 @@ def plain(answer: str, *keys: Known) -> str:
 def test_a_method_answers_to_another_sites_key_as_to_one_of_nothing(sqlite_world, tmp_path) -> None:
     unknown, known = nowhere(sqlite_world.known), sqlite_world.known
     asked, other = tmp_path / "asked.db", tmp_path / "other.db"
+    before = (sqlite_world.folder / "martensight.db").read_bytes()
     for name in METHODS:  # each on a lab that no other method has changed
         for copied in (asked, other):
-            shutil.copy(sqlite_world.folder / "martensight.db", copied)
+            copied.write_bytes(before)
         with Store.open(f"sqlite:///{other}", site=HERE, agent="PC") as store:
             expected = call(store, name, unknown)
 
@@ -390,7 +393,8 @@ def test_a_method_answers_to_another_sites_key_as_to_one_of_nothing(sqlite_world
         assert "ForeignSite" not in answer, name
         if name not in OF_ALL_ACTS | OF_ALL_SITES and "newest" not in name and "head" not in name:
             assert plain(answer, known) == plain(expected, unknown), name
-        sqlite_world.must_be_as_before(name, f"sqlite:///{asked}")
+        if asked.read_bytes() != before or asked.with_name("asked.db-wal").exists():
+            sqlite_world.must_be_as_before(name, f"sqlite:///{asked}")
 
 
 def test_landmarks_of_another_site_name_their_micrograph_and_never_its_order(world) -> None:
