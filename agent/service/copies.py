@@ -96,14 +96,7 @@ def resume(
         The orders of which more was given out, the lists that were read again, and a sentence for
         each folder that cannot be seen now.
     """
-    begin_resumption(store, since=since, at=at)
-    local = [
-        *open_sent_revisions(settings, store, data_alone=True).iter_all(),
-        *iter_statement_files(settings.store.folder, store),
-        *replaced,
-    ]
-    beyond = list_beyond(store, _select_relevant(local, store))
-    adopt(store, beyond, at=at)
+    beyond = adopt_local(settings, store, since=since, at=at, replaced=replaced)
     waits: list[str] = []
     try:
         beyond += settle_outbox(settings, store, at=at)
@@ -119,6 +112,30 @@ def resume(
     except OSError as error:
         waits.append(f"[orders] lists: {error}; taken lists are read again by the service")
     return beyond, lists, waits
+
+
+def adopt_local(
+    settings: Settings,
+    store: Store,
+    *,
+    since: datetime | None,
+    at: datetime,
+    replaced: Iterable[SentRevision] = (),
+) -> list[Beyond]:
+    """Compare a database that was put back with what this PC holds; as `resume`, without folders.
+
+    Of another site of the database that is all this PC knows: its own agent compares the folders
+    of its settings, and until then no order of it conforms.
+    """
+    begin_resumption(store, since=since, at=at)
+    local = [
+        *open_sent_revisions(settings, store, data_alone=True).iter_all(),
+        *iter_statement_files(settings.store.folder, store),
+        *replaced,
+    ]
+    beyond = list_beyond(store, _select_relevant(local, store))
+    adopt(store, beyond, at=at)
+    return beyond
 
 
 def _describe_notes(notes: SentRevisions, settings: Settings) -> Iterator[str]:

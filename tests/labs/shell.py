@@ -22,10 +22,10 @@ class Shell:
         self.lab, self.folder, self._capsys = Lab(folder / "data"), folder, capsys
         self.write("agent.toml", '[site]\nname = "Plant 1"\n')
 
-    def agent(self, *words: object) -> tuple[int, str]:
+    def agent(self, *words: object, config: str = "agent.toml") -> tuple[int, str]:
         """Run a command; its exit code and everything it said come back."""
         with pytest.raises(SystemExit) as ended:
-            main(["--config", str(self.folder / "agent.toml"), *map(str, words)])
+            main(["--config", str(self.folder / config), *map(str, words)])
         said = self._capsys.readouterr()
         return int(ended.value.code or 0), said.out + said.err
 

@@ -137,15 +137,21 @@ def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
         restored = put_in_place(settings, file, at=at)
     with open_store(settings) as store:
         shares = _list_shares(store)
+    unknown = _Replaced(fault="it did not open, or did not hold this site")
+    replaced = dict.fromkeys(shares, unknown) | replaced
     losses = [
-        _record(_settings_of(settings, site, own), file, replaced.get(site, _Replaced()), at)
+        _record(_settings_of(settings, site, own), file, replaced[site], at)
         for site, own in shares.items()
     ]
+    others = {
+        site: _settings_of(settings, site, own)
+        for site, own in shares.items()
+        if site != settings.site.name
+    }
+    _adopt_others(others, replaced, since=restored.made_at, at=at)
     with open_store(settings) as store:
-        own_replaced = replaced.get(settings.site.name, _Replaced())
-        resumed = resume(
-            settings, store, since=restored.made_at, at=at, replaced=own_replaced.stated
-        )
+        stated = replaced.get(settings.site.name, _Replaced()).stated
+        resumed = resume(settings, store, since=restored.made_at, at=at, replaced=stated)
     stopped = [site for site, own in shares.items() if _stop_rollout(settings, site, own, at)]
     out.print(f"{format_count(restored.files, 'file')} restored", markup=False)
     print_resumed(*resumed)
@@ -168,6 +174,21 @@ def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
         out.print(f"the previous database is now {restored.before}", markup=False)
     if restored.settings:
         out.print(f"settings from the backup: {restored.settings}", markup=False)
+
+
+def _adopt_others(
+    others: dict[str, Settings],
+    replaced: dict[str, _Replaced],
+    *,
+    since: datetime | None,
+    at: datetime,
+) -> None:
+    """Hold what other sites of the database lost, as far as this PC knows it."""
+    from agent.service.copies import adopt_local
+
+    for site, other in others.items():
+        with open_store(other) as store:
+            adopt_local(other, store, since=since, at=at, replaced=replaced[site].stated)
 
 
 def _record(own: Settings, file: Path, replaced: _Replaced, at: datetime) -> str:

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +17,15 @@ from labs.lab import DAY, HOME, Lab, desk_of
 from labs.plant import HOUR, SETTINGS, Plant
 
 from agent.evidence.anchors import Anchor, append
+from agent.orders.facts.place_check import PlaceCheck
 from agent.orders.statements.statement_files import Unsigned, write_files
 from agent.service.copies import check_start, write_presence
 from agent.service.health.status import build_status_from_store
+from agent.service.jobs import exchange
 from agent.service.jobs.exchange import take_lists
 from agent.service.statements import make_lab
 from agent.settings import read
-from agent.store import FOUND_OLDER
+from agent.store import FOUND_OLDER, Decision, Store
 from agent.web import create_app
 
 
@@ -420,6 +422,65 @@ def test_a_statement_that_only_the_replaced_database_held_holds_the_order(plant)
     assert made == [1, 4]
     assert "lost statement" not in entered
     assert plant.sent() == [(1, "conforms"), (2, "does_not_conform")]
+
+
+@pytest.fixture
+def other_plant(plant):
+    """A second site of the database, with an outbox of its own."""
+    (plant.folder / "other_outbox").mkdir()
+    anchored = SETTINGS + '[trail]\nanchor = "anchor.txt"\n'
+    plant.write("agent.toml", anchored)
+    own = anchored.replace("Plant 1", "Plant 2").replace('"outbox"', '"other_outbox"')
+    plant.write("other.toml", own)
+    settings = read(plant.folder / "other.toml")
+    with open_lab(plant, settings) as lab:
+        public_id = lab.take("G8", order="9001", specimen="1", field="1", material="100Cr6")
+        lab.store.labels.decide(public_id, Decision("code", "Ada", code="G8"), at=DAY)
+        exchange.fill_outbox(settings, lab.store, now=DAY)
+    return settings, public_id
+
+
+@contextmanager
+def open_lab(plant, settings):
+    lab = Lab(plant.folder / "data")
+    lab.store.close()
+    url = f"sqlite:///{plant.folder / 'data/martensight.db'}"
+    lab.store = Store.open(url, site=settings.site.name, agent="other")
+    lab.places = PlaceCheck(lab.store)
+    yield lab
+    lab.store.close()
+
+
+def show_other(plant):
+    return plant.agent("orders", "show", "9001", config="other.toml")[1]
+
+
+@pytest.mark.parametrize("is_torn", [False, True], ids=["readable", "torn"])
+def test_a_restore_of_all_sites_holds_the_orders_of_each_site(plant, other_plant, is_torn) -> None:
+    settings, public_id = other_plant
+    before = show_other(plant)
+    plant.agent("backup", plant.folder / "all.zip")
+    with open_lab(plant, settings) as lab:
+        again = Decision("code", "Ada", code="G7", comment="looked again")
+        lab.store.labels.decide(public_id, again, at=DAY + HOUR)
+        end = replace(Anchor.of(lab.store.audit_log.get_head(), at=DAY), site="Plant 2")
+    plant.lab.store.close()
+    if is_torn:
+        append(plant.folder / "anchor.txt", end)
+        (plant.folder / "data/martensight.db").write_bytes(b"torn" * 4096)
+    code, said = plant.agent("restore", "--all-sites", plant.folder / "all.zip")
+    held = show_other(plant)
+    with open_lab(plant, settings) as lab:
+        exchange.fill_outbox(settings, lab.store, now=DAY + 2 * HOUR)
+    compared = show_other(plant)
+    plant.lab = Lab(plant.folder / "data")
+
+    assert code == 0, said
+    assert "undecided" not in before
+    assert "undecided" in held
+    assert "undecided" in compared
+    expected = "which orders they concern" if is_torn else "a restored back-up lost statement 2"
+    assert expected in compared
 
 
 def test_a_label_that_no_statement_states_yet_is_lost_with_the_replaced_database(plant) -> None:
