@@ -293,7 +293,11 @@ async def _take_in(desk: Desk, request: Request, name: str) -> dict[str, Any]:
         raise HTTPException(503, "this process takes no files; `agent run` does")
     if int(request.headers.get("content-length", "0")) > LARGEST_FILE_BYTES:
         raise HTTPException(413, TOO_LARGE.format(LARGEST_FILE_BYTES))
-    given = {key: value for key, value in request.query_params.items() if key != "name"}
+    given = dict(request.query_params)
+    for key in given:
+        if len(request.query_params.getlist(key)) > 1:  # the others would be lost unseen
+            raise HTTPException(422, f"The address has {key!r} more than once. Send one value.")
+    given.pop("name", None)
     try:
         who = who_is(request)
         sender = who.name if who else ""

@@ -912,6 +912,18 @@ def test_a_file_that_a_program_sends_is_queued_with_its_process_data(lab, inbox)
     )
 
 
+@pytest.mark.parametrize("key", ["order", "specimen", "name"])
+def test_a_file_that_is_sent_with_two_values_of_one_key_is_refused(lab, inbox, key):
+    given = {"name": "a.tif", "order": "4711", "specimen": "01"}
+    address = "&".join(f"{name}={value}" for name, value in given.items())
+
+    answer = inbox.post(f"/api/v1/micrographs?{address}&{key}=4712", content=b"bytes")
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == f"The address has {key!r} more than once. Send one value."
+    assert lab.store.work_queue.claim(1, at=NOW, lease_s=60) == []
+
+
 def test_sending_a_file_twice_is_sending_it_once(lab, inbox):
     for _ in range(2):
         inbox.post("/api/v1/micrographs?name=a.tif", content=b"bytes")
