@@ -282,6 +282,7 @@ MORE_ACTS: dict[str, str] = {
     "round_robin.recorded": marked("round robin evaluated"),
     "msa_plan.recorded": marked("measurement study planned"),
     "msa.recorded": marked("measurement study evaluated"),
+    "order_demands.recorded": marked("demands of the settings changed"),
     "taxonomy.recorded": marked("classes changed"),
     "class_proposal.recorded": marked("class proposed"),
     "class_proposal_closed.recorded": marked("proposed class answered"),

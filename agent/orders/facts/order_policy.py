@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadBundle
 from agent.orders.facts.scale_tracing import ScaleTracing, load_measurements
@@ -19,6 +19,7 @@ from agent.orders.judge.decision_rule import iter_double_reviews
 from agent.orders.judge.method_validation import load_allowances
 from agent.orders.specifications.specification import Specifications, read_specifications
 from agent.orders.specifications.specification_history import (
+    DEMANDS,
     UNREADABLE,
     load_history,
     load_taxonomies,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 LEADING = ("lead", "admin")
 """Roles of accounts that may do what only a lead may."""
+DEMANDED = ("max_false_conform", "scale_valid_months", "second_look_at_limit")
+"""Settings in `[orders]` that an order has to keep as they were when it was released."""
 BUNDLES = "bundles"
 """Folder of the bundles below the data folder."""
 
@@ -67,7 +70,17 @@ def load_policy(
     Raises:
         BadSpecification: The file cannot be used.
     """
-    scales = ScaleTracing(load_measurements(store), settings.orders.scale_valid_months)
+    measurements = load_measurements(store)
+
+    @cache
+    def trace_scales(months: int) -> dict[str, Any]:
+        scales = ScaleTracing(measurements, months)
+        return {
+            "held": lambda view: held(view) or scales.hold(view),
+            "remarks": partial(_iter_remarks, held, scales),
+            "traced": scales.find,
+        }
+
     bundles = settings.store.folder / BUNDLES
     if is_noted:
         note_taxonomy(store, taxonomy, now=now)
@@ -84,9 +97,7 @@ def load_policy(
         allowances=load_allowances(store),
         zone=settings.site.time_zone,
         max_false_conform=settings.orders.max_false_conform,
-        held=lambda view: held(view) or scales.hold(view),
-        remarks=partial(_iter_remarks, held, scales),
-        traced=scales.find,
+        **trace_scales(settings.orders.scale_valid_months),
         # Asked for each label of each field of an order.
         is_lead=cache(partial(is_lead, settings, store, kinds=("person",))),
         is_leading_program=partial(is_lead, settings, store, kinds=("program",)),
@@ -96,6 +107,8 @@ def load_policy(
         history=load_history(store),
         taxonomies=load_taxonomies(store, bundles),
         has_needles=settings.needles.enabled,
+        demands=tuple(store.records.all(DEMANDS)),
+        scales=trace_scales,
     )
 
 
@@ -108,7 +121,7 @@ def _iter_remarks(
 
 
 def note_specifications(settings: Settings, store: Store, *, now: datetime) -> Specifications:
-    """Read the specifications, and record from when on they are valid.
+    """Read the specifications, and record from when on they and the lab's demands are valid.
 
     An order is judged by what was recorded when it was released, so call this before an order is
     imported.
@@ -123,6 +136,8 @@ def note_specifications(settings: Settings, store: Store, *, now: datetime) -> S
     """
     specifications = read_specifications(settings.orders.specifications)
     note_state(store, specifications, zone=settings.site.time_zone, at=now)
+    demands = {name: getattr(settings.orders, name) for name in DEMANDED}
+    store.records.add_state(DEMANDS, by="agent", at=now, facts=demands)
     return specifications
 
 

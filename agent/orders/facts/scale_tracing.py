@@ -3,7 +3,8 @@
 A measurement proves a field that was taken after it, with the same objective of the same microscope
 or source, and whose scale is within 2 % of it. Where pictures of the field's size were measured,
 those alone count: another size is another camera mode. The newest one counts, also where an older
-one would fit better: something was changed at the microscope since.
+one would fit better: something was changed at the microscope since. A field between one that is no
+longer valid and the next one is proved where both agree with it.
 
 A scale comes from an objective of the source's table, or from a line drawn over the scale bar and
 the length printed at it. Where two reviewers judge the micrograph, both have to enter it.
@@ -117,7 +118,10 @@ class ScaleTracing:
 
     def find(self, view: MicrographView) -> ScaleMeasurement | None:
         """Return the measurement that proves a field's scale, or None."""
-        return None if self._doubt(view) else self._newest(view)
+        if self._doubt(view):
+            return None
+        newest = self._newest(view)
+        return self._find_later(view) if newest and self._is_over(newest, view) else newest
 
     def hold(self, view: MicrographView) -> str:
         """Return why a field is held for its scale, "" where it is not."""
@@ -130,33 +134,51 @@ class ScaleTracing:
 
     def _newest(self, view: MicrographView) -> ScaleMeasurement | None:
         taken_at = view.taken_at or view.result.done_at
-        mine = [
-            measurement
-            for measurement in self._measurements
-            if measurement.at <= taken_at and measurement.is_of(view)
-        ]
-        of_size = [
-            measurement for measurement in mine if measurement.size == (view.width, view.height)
-        ]
-        known = of_size or mine
-        return known[-1] if known else None
+        before = (measured for measured in self._measurements if measured.at <= taken_at)
+        return next(reversed(_select_own(before, view)), None)
+
+    def _find_later(self, view: MicrographView) -> ScaleMeasurement | None:
+        """Return the first measurement after a field if it agrees with its scale, else None."""
+        taken_at = view.taken_at or view.result.done_at
+        after = _select_own((own for own in self._measurements if own.at > taken_at), view)
+        return after[0] if after and _agrees(after[0], view) else None
+
+    def _is_over(self, measurement: ScaleMeasurement, view: MicrographView) -> bool:
+        """Return whether a measurement was no longer valid when a field was taken."""
+        taken_at = view.taken_at or view.result.done_at
+        return bool(self._months) and add_months(measurement.at, self._months) < taken_at
 
     def _doubt(self, view: MicrographView) -> str:
         measurement = self._newest(view)
         if measurement is None or view.um_per_px is None:
             return _("scale not traced to a stage micrometer")
         words = {"at": f"{measurement.at:%Y-%m-%d}", "um": decimal(measurement.um_per_px, ".4g")}
-        if abs(view.um_per_px / measurement.um_per_px - 1) > TOLERANCE:
+        if not _agrees(measurement, view):
             return _(
                 "scale not traced to a stage micrometer: the measurement of {at} gave {um} µm per "
                 "pixel"
             ).format(**words)
-        taken_at = view.taken_at or view.result.done_at
-        if self._months and add_months(measurement.at, self._months) < taken_at:
+        if self._is_over(measurement, view) and self._find_later(view) is None:
             return _(
-                "scale not traced to a stage micrometer: the measurement of {at} is no longer valid"
+                "scale not traced to a stage micrometer: the measurement of {at} is no longer "
+                "valid; one that agrees now proves the scale in between (agent scale check)"
             ).format(**words)
         return ""
+
+
+def _select_own(
+    measurements: Iterable[ScaleMeasurement], view: MicrographView
+) -> list[ScaleMeasurement]:
+    """Return those of a field's objective; of its picture size where any is."""
+    mine = [measurement for measurement in measurements if measurement.is_of(view)]
+    size = (view.width, view.height)
+    return [measurement for measurement in mine if measurement.size == size] or mine
+
+
+def _agrees(measurement: ScaleMeasurement, view: MicrographView) -> bool:
+    return (
+        view.um_per_px is not None and abs(view.um_per_px / measurement.um_per_px - 1) <= TOLERANCE
+    )
 
 
 def load_measurements(store: Store) -> list[ScaleMeasurement]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
 from agent.orders.facts.field_facts import FieldContext
@@ -13,6 +13,7 @@ from agent.orders.specifications.specification_history import SpecificationHisto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from agent.orders.facts.scale_tracing import ScaleMeasurement
     from agent.orders.facts.specimen_facts import Allowance, SpecimenFacts, Statement
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         FileFate,
         MicrographView,
         OrderView,
+        Record,
         SpecimenView,
         Unassigned,
     )
@@ -55,6 +57,8 @@ class OrderPolicy:
         history: Earlier specifications.
         taxonomies: Earlier taxonomies.
         has_needles: Needles are measured, so that orders show them.
+        demands: Records of what the settings demanded of orders, oldest first.
+        scales: Returns `held`, `remarks` and `traced` by how many months a scale is valid.
     """
 
     specifications: Specifications
@@ -74,6 +78,35 @@ class OrderPolicy:
     history: SpecificationHistory = field(default_factory=SpecificationHistory)
     taxonomies: TaxonomyHistory = field(default_factory=TaxonomyHistory)
     has_needles: bool = False
+    demands: tuple[Record, ...] = ()
+    scales: Callable[[int], Mapping[str, Any]] = lambda _months: {}
+
+    def find_demands(self, since: datetime | None, last: int | None) -> Mapping[str, Any]:
+        """Return what the settings demanded when an order was released or reopened.
+
+        Args:
+            since: That time, None where it is not known.
+            last: Number of the newest record then, None where none was kept.
+        """
+        if since is None or not self.demands:
+            return {}
+        before = [
+            state
+            for state in self.demands
+            if (state.at <= since if last is None else state.id <= last)
+        ]
+        return (before[-1] if before else self.demands[0]).facts
+
+    def demanding(self, demands: Mapping[str, Any]) -> OrderPolicy:
+        """Return the policy by which an order is judged of which that was demanded."""
+        if not demands:
+            return self
+        return replace(
+            self,
+            max_false_conform=demands["max_false_conform"],
+            second_look=demands["second_look_at_limit"],
+            **self.scales(demands["scale_valid_months"]),
+        )
 
     def may_lead(self, name: str) -> bool:
         """Return whether a lead's act is open to a name; what counts as evidence asks `is_lead`."""
@@ -129,6 +162,7 @@ class Assessed:
         alike: Orders that might be this one, until a reviewer settles them.
         needs_lead: Only a lead can settle at least one of the doubts.
         lacks_specimens: Specimens that the order names have no image yet.
+        demands: What the settings demanded at its release or reopening; {} where none was kept.
     """
 
     view: OrderView
@@ -149,6 +183,7 @@ class Assessed:
     alike: tuple[str, ...] = ()
     needs_lead: bool = False
     lacks_specimens: bool = False
+    demands: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def needles(self) -> OrderNeedles | None:
@@ -164,7 +199,8 @@ class Assessed:
         """
         if self.specification is None:
             raise WrongUse(f"No specification applies to order {self.view.number}.")
-        return build_rules(self.view, self.specification, self.material, self.taxonomy, policy)
+        own = policy.demanding(self.demands)
+        return build_rules(self.view, self.specification, self.material, self.taxonomy, own)
 
 
 def build_rules(

@@ -60,6 +60,7 @@ from agent.orders.specifications.applicable_specification import (
     apply_specification,
     apply_taxonomy,
     describe_applied_taxonomy,
+    describe_demands,
     describe_late_change,
     describe_version,
 )
@@ -133,6 +134,8 @@ def assess_view(
     dismissed = store.records.all(DISMISSED, number)
     applied = apply_specification(view, policy, material=material, reopened=reopened)
     choice = applied.choice
+    demands = policy.find_demands(applied.since, applied.last)
+    policy = policy.demanding(demands)
     versions = store.specifications.versions()
     own = apply_taxonomy(policy, applied)
     notes = (
@@ -148,6 +151,7 @@ def assess_view(
         ),
         *describe_version(view, policy, applied, versions),
         *describe_applied_taxonomy(view, policy, applied, own),
+        *describe_demands(policy, demands),
     )
     context = replace(policy.context, places=places, taxonomy=own)
     needles = load_needles(store, view) if _wants_needles(policy, choice) else None
@@ -224,6 +228,7 @@ def assess_view(
         alike=tuple(name for name in might_belong if name not in possible.fields),
         needs_lead=bool(settled_by_leads or material_doubt or why),
         lacks_specimens=_lacks_specimens(view, assessed, rules, key) or loose > 0,
+        demands=demands,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.orders.judge.judgement_rules import Rules
 from agent.orders.specifications.specification_history import (
@@ -214,6 +215,21 @@ def describe_version(
         ).format(n=number, name=wanted.name, newer=newer)
 
 
+def describe_demands(policy: OrderPolicy, demands: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which settings apply, where others are valid now."""
+    now = policy.demands[-1].facts if demands else {}
+    if demands == now:
+        return
+    yield _(
+        "the settings of the order's release apply: {own}; now valid: {now} (agent orders reopen)"
+    ).format(
+        own=", ".join(
+            f"{key} = {json.dumps(demands[key])}" for key in now if demands[key] != now[key]
+        ),
+        now=", ".join(f"{key} = {json.dumps(now[key])}" for key in now if demands[key] != now[key]),
+    )
+
+
 def apply_taxonomy(policy: OrderPolicy, applied: AppliedSpecification) -> OrderTaxonomy:
     """Return the taxonomy that an order is judged by: of its release, or of its reopening."""
     chosen = _choose_taxonomy(policy, applied, applied.since, applied.last)
@@ -247,7 +263,7 @@ def _choose_taxonomy(
 
 
 def has_newer_rules(assessed: Assessed, policy: OrderPolicy, *, at: datetime) -> bool:
-    """Return whether another specification, or other sizes, than the applied are in force now.
+    """Return whether another specification, sizes or settings than the applied are in force now.
 
     Args:
         assessed: The order in its present state.
@@ -259,6 +275,8 @@ def has_newer_rules(assessed: Assessed, policy: OrderPolicy, *, at: datetime) ->
         choice = choose_specification(assessed.view, policy, material=material, since=since)
         if choice.specification is not None and choice.specification != applied:
             return True
+    if assessed.demands and assessed.demands != policy.demands[-1].facts:
+        return True
     return applied is not None and any(
         find_scale(policy.taxonomy, subtype) != find_scale(assessed.taxonomy, subtype)
         for subtype in applied.subtype

@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 
-STATE, REOPENED = "specifications", "reopened"
-"""Kinds of records: the file as it was read, and a lead's act that judges an order again."""
+STATE, REOPENED, DEMANDS = "specifications", "reopened", "order_demands"
+"""Kinds of records: the file as it was read, a lead's act that judges an order again, and what the
+settings demand of orders."""
 
 
 @dataclass(frozen=True, slots=True)

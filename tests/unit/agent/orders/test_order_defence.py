@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from labs import lab
-from labs.ordering import AT, DEMAND, Desk
+from labs.ordering import AT, DEMAND, SETTINGS, Desk
 
 from agent.demo.micrograph import draw_micrograph
 from agent.errors import WrongUse
@@ -367,6 +367,36 @@ def test_an_edit_is_no_older_than_an_order_because_the_clock_was_set_back(desk):
 
     assert read_at_first.specifications
     assert read_at(desk, AT - timedelta(hours=1)) == "does_not_conform"
+
+
+DEMANDS = {
+    "scale_valid_months = 12": "scale not traced to a stage micrometer",
+    "second_look_at_limit = true": "a second reviewer is needed",
+}
+
+
+@pytest.mark.parametrize("demand", DEMANDS)
+def test_a_setting_that_is_loosened_or_tightened_changes_no_order_that_was_released_before(
+    desk, demand
+):
+    loose, file = SETTINGS, desk.folder / "agent.toml"
+    file.write_text(f"{loose}{demand}\n", encoding="utf-8")
+    three(desk)
+    held = word(desk), missing(desk)
+    file.write_text(loose, encoding="utf-8")
+    still = word(desk), missing(desk)
+    three(desk, order="4712")
+    later = word(desk, "4712")
+    desk.agent("orders", "reopen", "4711", "--by", LEAD, "--reason", "no longer demanded")
+    reopened = word(desk)
+    file.write_text(f"{loose}{demand}\n", encoding="utf-8")
+
+    assert held[0] == "undecided"
+    assert DEMANDS[demand] in held[1]
+    assert still == held
+    assert (later, reopened) == ("conforms", "conforms")
+    assert (word(desk), word(desk, "4712")) == ("conforms", "conforms")
+    assert any("the settings of the order's release apply" in note for note in notes(desk))
 
 
 MONTH = timedelta(days=30)

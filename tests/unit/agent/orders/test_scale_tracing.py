@@ -132,8 +132,34 @@ def test_where_a_validity_is_set_a_scale_without_a_valid_measurement_is_held(des
         assert missing.startswith(
             f"field 1, field 2, field 3: {NOTE}: the measurement of 2026-05-24"
         )
-        assert missing.endswith("is no longer valid")
+        assert missing.endswith(
+            "is no longer valid; one that agrees now proves the scale in between "
+            "(agent scale check)"
+        )
         assert document["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("later", "word"),
+    [
+        ({}, "conforms"),
+        ({"um_per_px": 0.13}, "undecided"),
+        ({"source": "LOM-08"}, "undecided"),
+    ],
+)
+def test_a_measurement_after_a_field_proves_its_scale_where_the_one_before_ran_out(
+    desk, later, word
+):
+    settings = SETTINGS + "scale_valid_months = 6\n"
+    (desk.folder / "agent.toml").write_text(settings, encoding="utf-8")
+    measure(desk, source="LOM-07", at=AT - 200 * DAY)
+    before = order_of(desk)["conformity"]
+    record = measure(desk, at=AT + DAY, **({"source": "LOM-07"} | later))
+    after = desk.order()
+
+    assert (before, after["conformity"]) == ("undecided", word)
+    named = [traced and traced["record"] for traced in fields(after)]
+    assert named == [record if word == "conforms" else None] * 3
 
 
 def test_without_a_validity_no_age_matters(desk):
