@@ -577,7 +577,7 @@ def test_a_file_renamed_to_another_place_before_it_was_read_holds_its_order(benc
 def test_a_file_that_is_replaced_before_it_was_read_holds_its_order_until_its_field_comes(
     bench, by, word, is_deleted
 ):
-    bench.three()
+    bench.fine()
     path = bench.shoot("4711_01_4.tif", COARSE)
     bench.arrive()
     if is_deleted:
