@@ -24,7 +24,7 @@ import safetensors.numpy
 
 from agent.files import pictures
 from agent.files.whole_file import PART, open_regular, write_from, write_whole
-from agent.objects import BeingFetched, ObjectMirror, ObjectsUnavailable, open_mirror
+from agent.objects import BeingFetchedError, ObjectMirror, ObjectsUnavailableError, open_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -210,7 +210,7 @@ class Archive:
         """Return whether a file of this archive exists, on the disk or in the object storage.
 
         Raises:
-            ObjectsUnavailable: It is not known, and the storage does not answer.
+            ObjectsUnavailableError: It is not known, and the storage does not answer.
         """
         return path.is_file() if self.mirror is None else self.mirror.has(path)
 
@@ -218,7 +218,7 @@ class Archive:
         """Return whether a file exists, True while that is being looked up; raises as `has`."""
         try:
             return self.has(path)
-        except BeingFetched:
+        except BeingFetchedError:
             return True
 
     def has_crops(self, contents: Sequence[tuple[str, int]]) -> list[bool]:
@@ -228,11 +228,11 @@ class Archive:
             contents: Hash and page of each.
         """
         answers: list[bool] = []
-        pending: BeingFetched | None = None
+        pending: BeingFetchedError | None = None
         for sha256, page in contents:
             try:
                 answers.append(self.has_crop(sha256, page))
-            except BeingFetched as error:
+            except BeingFetchedError as error:
                 pending = error
         if pending:
             raise pending
@@ -297,7 +297,7 @@ class Archive:
         path = self.maps_path(sha256, page, bundle)
         try:
             return dict(safetensors.numpy.load(self.read(path)))
-        except (FileNotFoundError, ObjectsUnavailable):
+        except (FileNotFoundError, ObjectsUnavailableError):
             return {}
 
     # --- maintenance ---
@@ -366,7 +366,7 @@ class Archive:
             actual = self._compute_hash(path)
         except FileNotFoundError:
             return f"{path}: missing"
-        except ObjectsUnavailable:  # that is known later
+        except ObjectsUnavailableError:  # that is known later
             raise
         except OSError as error:
             return f"{path}: cannot be read ({error.strerror or error})"

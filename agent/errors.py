@@ -40,7 +40,7 @@ class AgentError(Exception):
     """Base of all errors that the agent raises deliberately."""
 
 
-class OutOfResources(AgentError):  # noqa: N818 - a state, said in the message
+class OutOfResourcesError(AgentError):
     """File handles or memory ran out; errors of reading a file mean nothing at that time."""
 
 
@@ -53,7 +53,7 @@ def is_out_of_resources(error: BaseException) -> bool:
     """Return whether an error or one of its causes is a lack of file handles or memory."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, MemoryError | OutOfResources):
+        if isinstance(cause, MemoryError | OutOfResourcesError):
             return True
         if isinstance(cause, OSError) and cause.errno in PASSING:
             return True
@@ -85,17 +85,17 @@ class SetupError(AgentError):
     """The operator must act; the message names the remedy."""
 
 
-class WrongUse(SetupError):  # noqa: N818 - read aloud: "wrong use", not "wrong use error"
+class UsageError(SetupError):
     """A command or an act is not possible in this way; the message names the reason."""
 
 
-class BadSettings(SetupError):  # noqa: N818
+class BadSettingsError(SetupError):
     """`agent.toml` or an `AGENT_…` variable cannot be used."""
 
 
-class BadStore(SetupError):  # noqa: N818
+class StoreError(SetupError):
     """The database or the data folder cannot be used."""
 
 
-class BadBundle(SetupError):  # noqa: N818
+class UnusableBundleError(SetupError):
     """A bundle is missing, incomplete or differs from its manifest."""

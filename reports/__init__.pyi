@@ -41,7 +41,7 @@ from .content.night import (
 from .environment import (
     ASSETS as ASSETS,
     CUSTOMER_TEMPLATE as CUSTOMER_TEMPLATE,
-    TemplateFault as TemplateFault,
+    TemplateFaultError as TemplateFaultError,
     as_json as as_json,
     asset as asset,
     assets_version as assets_version,

@@ -236,7 +236,7 @@ STYLES = ("base.css", "report.css", "statement.css", "customer.css")
 PNG = b"\x89PNG"
 
 
-class TemplateFault(Exception):  # noqa: N818 - a finding
+class TemplateFaultError(Exception):
     """A lab's template cannot be rendered; the message names line and reason."""
 
 
@@ -251,7 +251,7 @@ def render_customer(
         templates: The lab's templates by name; {} for the built-in layout.
 
     Raises:
-        TemplateFault: A template of the lab cannot be rendered.
+        TemplateFaultError: A template of the lab cannot be rendered.
     """
     package = PackageLoader("reports")
     environment = ImmutableSandboxedEnvironment(
@@ -278,12 +278,12 @@ def render_customer(
     try:
         return environment.get_template(CUSTOMER_TEMPLATE).render(**facts) + "\n"
     except TemplateSyntaxError as fault:
-        raise TemplateFault(f"{fault.name}, line {fault.lineno}: {fault.message}") from fault
+        raise TemplateFaultError(f"{fault.name}, line {fault.lineno}: {fault.message}") from fault
     except Exception as fault:
         if not templates:
             raise
         line = _find_line(fault, templates)
-        raise TemplateFault(f"{line}: {type(fault).__name__}: {fault}") from fault
+        raise TemplateFaultError(f"{line}: {type(fault).__name__}: {fault}") from fault
 
 
 def image_uri(picture: bytes) -> str:

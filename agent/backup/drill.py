@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.backup.facts import read_facts
 from agent.backup.file import find_database, unpack
-from agent.errors import AgentError, BadStore
+from agent.errors import AgentError, StoreError
 from agent.evidence import anchors
 from agent.store import (
     Store,
@@ -129,7 +129,7 @@ def _require_room(backup: Path, scratch: Path) -> None:
         needed = AT_LEAST * sum(member.file_size for member in packed.infolist())
         free = shutil.disk_usage(scratch).free
         if free < needed:
-            raise BadStore(
+            raise StoreError(
                 f"{scratch}: a restore on trial needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB "
                 "are free"
             )

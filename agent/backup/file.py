@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.evidence.anchors import MANIFEST
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def unpack_database(backup: Path, scratch: Path) -> Path:
         scratch: An empty folder.
 
     Raises:
-        BadStore: It is no backup, or is damaged.
+        StoreError: It is no backup, or is damaged.
     """
     unpack(backup, scratch, None, lambda _done, _of, _what: None, wanted=_is_database)
     return scratch / find_database(backup, [file.name for file in scratch.iterdir()])
@@ -60,13 +60,13 @@ def hash_manifest(backup: Path) -> str:
     """Return the SHA-256 of a back-up's manifest, which names the hash of everything in it.
 
     Raises:
-        BadStore: It cannot be read.
+        StoreError: It cannot be read.
     """
     try:
         with zipfile.ZipFile(backup) as packed:
             return hashlib.sha256(packed.read(MANIFEST)).hexdigest()
     except (OSError, *_NOT_WHOLE) as error:
-        raise BadStore(f"{backup}: cannot be read ({error}).") from error
+        raise StoreError(f"{backup}: cannot be read ({error}).") from error
 
 
 def _is_database(name: str) -> bool:
@@ -85,10 +85,10 @@ def is_plain_name(name: str) -> bool:
 
 
 def find_database(backup: Path, names: Sequence[str]) -> str:
-    """Return the name of the copy of the database. Raises `BadStore` where there is none."""
+    """Return the name of the copy of the database. Raises `StoreError` where there is none."""
     databases = [name for name in names if _is_database(name)]
     if len(databases) != 1:
-        raise BadStore(f"{backup}: not a whole backup of this program (no database in it).")
+        raise StoreError(f"{backup}: not a whole backup of this program (no database in it).")
     return databases[0]
 
 
@@ -113,7 +113,7 @@ def unpack(
         The names.
 
     Raises:
-        BadStore: It is no backup, is damaged, or is of another kind of database.
+        StoreError: It is no backup, is damaged, or is of another kind of database.
     """
     try:
         with zipfile.ZipFile(backup) as packed:
@@ -126,7 +126,7 @@ def unpack(
                 _take_out(packed, name, expected, scratch, backup)
                 progress(number, len(members), name)
     except _NOT_WHOLE as error:
-        raise BadStore(f"{backup}: not a whole backup of this program ({error}).") from error
+        raise StoreError(f"{backup}: not a whole backup of this program ({error}).") from error
     return [name for name, _ in members]
 
 
@@ -175,10 +175,10 @@ def list_members(packed: zipfile.ZipFile) -> list[str]:
 
 
 def require_plain_names(backup: Path, names: Sequence[str]) -> None:
-    """Raise `BadStore` for the first name that is none of `is_plain_name`."""
+    """Raise `StoreError` for the first name that is none of `is_plain_name`."""
     odd = [name for name in names if not is_plain_name(name)]
     if odd:
-        raise BadStore(
+        raise StoreError(
             f"{backup}: a name in it may lead out of the data folder: {odd[0]!r}; nothing was "
             "restored. Restore another backup."
         )
@@ -186,7 +186,7 @@ def require_plain_names(backup: Path, names: Sequence[str]) -> None:
 
 def _refuse_another_kind(backup: Path, kind: str, url: str) -> None:
     if not url.startswith(kind):
-        raise BadStore(
+        raise StoreError(
             f"{backup}: holds a {kind} database, but store.url asks for another kind; "
             "restore it where such a database is set."
         )
@@ -203,4 +203,4 @@ def _take_out(
             digest.update(piece)
             file.write(piece)
     if digest.hexdigest() != expected:
-        raise BadStore(f"{backup}: {name} in it is damaged; nothing was restored.")
+        raise StoreError(f"{backup}: {name} in it is damaged; nothing was restored.")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from agent.backup.file import PIECE_BYTES, find_database, is_plain_name, read_time, unpack
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.evidence import anchors
 from agent.evidence.anchors import MANIFEST, Anchor
 from agent.files.whole_file import PART
@@ -83,7 +83,7 @@ def back_up(
         How many files are in it.
 
     Raises:
-        BadStore: It cannot be written.
+        StoreError: It cannot be written.
     """
     part = target.with_name(f".{target.name}.part")
     _make_folder(target.parent)
@@ -106,11 +106,11 @@ def back_up(
     except OSError as error:
         reason = error.strerror or str(error)
         if error.filename in map(str, settings_files):
-            raise BadStore(
+            raise StoreError(
                 f"{error.filename}: cannot be read ({reason}), so no backup was written. Give the "
                 "account read permission, or mount its share."
             ) from error
-        raise BadStore(f"{target}: cannot be written ({reason}).") from error
+        raise StoreError(f"{target}: cannot be written ({reason}).") from error
     finally:
         part.unlink(missing_ok=True)
     return len(files)
@@ -148,12 +148,12 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(exist_ok=True)
     except FileNotFoundError as error:
-        raise BadStore(
+        raise StoreError(
             f"{folder.parent}: no such folder, so no backup was written. Create it, or mount its "
             "share."
         ) from error
     except OSError as error:
-        raise BadStore(f"{folder}: cannot be written ({error.strerror or error}).") from error
+        raise StoreError(f"{folder}: cannot be written ({error.strerror or error}).") from error
 
 
 def _about(store: Store, at: datetime) -> dict[str, Any]:
@@ -211,9 +211,9 @@ def is_archived_upload(folder: Path, name: Path) -> bool:
 
 
 def _require_plain_names(files: Sequence[tuple[Path, str]]) -> None:
-    """Raise `BadStore` for the first name that a restore would refuse."""
+    """Raise `StoreError` for the first name that a restore would refuse."""
     if odd := [file for file, name in files if not is_plain_name(name)]:
-        raise BadStore(
+        raise StoreError(
             f"{odd[0]}: no backup can hold this name, which not every system can restore. "
             "Rename it."
         )
@@ -256,7 +256,7 @@ def examine(backup: Path) -> None:
     """Unpack a back-up in a scratch folder next to it, as a restore would; nothing is restored.
 
     Raises:
-        BadStore: A hash in it is wrong, or its database is not sound.
+        StoreError: A hash in it is wrong, or its database is not sound.
     """
     try:
         with tempfile.TemporaryDirectory(dir=backup.parent, prefix=".examine-") as scratch:
@@ -264,7 +264,7 @@ def examine(backup: Path) -> None:
             database = find_database(backup, names)
             examine_copy(Path(scratch) / database)
     except OSError as error:
-        raise BadStore(f"{backup}: cannot be tried ({error.strerror or error}).") from error
+        raise StoreError(f"{backup}: cannot be tried ({error.strerror or error}).") from error
 
 
 # --- restore ------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def restore(
         site: The lab's own; a back-up without it is refused, since no page would show its content.
 
     Raises:
-        BadStore: It is no backup, is damaged, or cannot be restored.
+        StoreError: It is no backup, is damaged, or cannot be restored.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -325,7 +325,7 @@ def restore(
             mark_restored(url, folder)
             settings = _put_files_back(Path(scratch), folder, stamp)
     except OSError as error:
-        raise BadStore(f"{backup}: cannot be restored ({error.strerror or error}).") from error
+        raise StoreError(f"{backup}: cannot be restored ({error.strerror or error}).") from error
     return Restored(len(names), before, settings, read_time(backup))
 
 
@@ -339,7 +339,7 @@ def _free_stamp(folder: Path, at: datetime) -> str:
 def _refuse_another_site(backup: Path, sites: Sequence[str], site: str) -> None:
     if sites and site not in sites:
         named = " and ".join(repr(name) for name in sites)
-        raise BadStore(
+        raise StoreError(
             f"{backup}: holds the site {named}, and [site] name is {site!r}, which would see "
             f"nothing of it. Set [site] name = {json.dumps(sites[0], ensure_ascii=False)} and "
             "restore again; nothing was changed."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.backup.facts import BrokenBackups, find_broken_backups, read_facts
 from agent.backup.file import unpack_database
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.evidence import anchors, timestamps
 from agent.files.shares import inspect
 from agent.orders.statements.freezing import find_differences, list_stated, list_unsupported
@@ -54,7 +54,7 @@ class Outside:
         return list(timestamps.iter_timestamps(self.timestamps, self.certificates))
 
     def iter_anchors(self) -> Iterator[Anchor]:
-        """Yield every anchor. Raises `BadStore` where a file cannot be read."""
+        """Yield every anchor. Raises `StoreError` where a file cannot be read."""
         yield from anchors.iter_reports(self.reports)
         if self.data:
             yield from anchors.iter_notes(self.data)
@@ -165,7 +165,7 @@ def _list_changed_acts(store: Store, backups: Path) -> list[str]:
             with tempfile.TemporaryDirectory(prefix="martensight-verify-") as scratch:
                 copied = unpack_database(file, Path(scratch))
                 return list(_iter_differences(store, acts_in(copied), file.name))
-        except (BadStore, OSError, ValueError):
+        except (StoreError, OSError, ValueError):
             continue
     return []
 

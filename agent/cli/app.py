@@ -249,7 +249,7 @@ def load_settings(context: typer.Context) -> Settings:
     Files that root creates in the service's folders during the call become the service account's.
 
     Raises:
-        BadSettings: The settings file cannot be used.
+        BadSettingsError: The settings file cannot be used.
     """
     from agent import settings  # `agent --help` answers without it
 
@@ -285,7 +285,7 @@ def open_store(settings: Settings, *, accepts_other: bool = False, acts: bool = 
         acts: The command may write an act, after which the statements of changed orders are frozen.
 
     Raises:
-        BadStore: The database cannot be used; the message names the remedy.
+        StoreError: The database cannot be used; the message names the remedy.
     """
     from agent.cli.options import shell_origin
     from agent.settings import find_pc_name

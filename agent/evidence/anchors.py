@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.store import ACCEPTED, BEGUN_ANEW, FOUND_OLDER, RESTORED, TrailHead
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def iter_lines(file: Path) -> Iterator[Anchor]:
     """Yield the anchors of a file or a log; lines that hold none are passed over.
 
     Raises:
-        BadStore: It cannot be read.
+        StoreError: It cannot be read.
     """
     try:
         with file.open(encoding="utf-8", errors="replace") as opened:
@@ -132,7 +132,7 @@ def iter_lines(file: Path) -> Iterator[Anchor]:
                     if anchor := Anchor.from_json(document, place=file.name, file=file):
                         yield anchor
     except OSError as error:
-        raise BadStore(
+        raise StoreError(
             f"{file}: the anchors in it cannot be read ({error.strerror or error})."
         ) from error
 
@@ -169,7 +169,7 @@ def write_note(folder: Path, anchor: Anchor, *, more: Path | None = None) -> Non
         more: The file of [trail] anchor, None for none.
 
     Raises:
-        BadStore: A note cannot be written, so that nothing would confirm the act.
+        StoreError: A note cannot be written, so that nothing would confirm the act.
     """
     note = replace(anchor, is_note=True)
     file = folder / NOTES / f"{anchor.sha256[:16]}.json"
@@ -178,23 +178,23 @@ def write_note(folder: Path, anchor: Anchor, *, more: Path | None = None) -> Non
         try:
             append(path, note)
         except OSError as error:
-            raise BadStore(
+            raise StoreError(
                 f"{path}: the note of {anchor.act} cannot be written ({error.strerror or error}). "
                 f"Append this line to it: {json.dumps(note.to_json(), ensure_ascii=False)}"
             ) from error
 
 
 def iter_notes(folder: Path) -> Iterator[Anchor]:
-    """Yield the notes in a data folder. Raises `BadStore` where one cannot be read."""
+    """Yield the notes in a data folder. Raises `StoreError` where one cannot be read."""
     for file in sorted((folder / NOTES).glob("*.json")):
         _refuse_link(file)
         yield from iter_lines(file)
 
 
 def _refuse_link(note: Path) -> None:
-    """Raise `BadStore` where a note, or the folder of the notes, is a link: it confirms nothing."""
+    """Raise `StoreError` where a note or the folder of the notes is a link: it confirms nothing."""
     if linked := next((path for path in (note.parent, note) if path.is_symlink()), None):
-        raise BadStore(
+        raise StoreError(
             f"{linked}: it is a link, and what it leads to confirms no restore. Remove it, or put "
             "what belongs there in its place."
         )

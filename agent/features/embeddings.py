@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from agent.features.feature_folder import DamagedShard, FeatureFolder
+from agent.features.feature_folder import DamagedShardError, FeatureFolder
 from agent.features.feature_rows import LOOK, choose_columns, read_fixed, read_look
 from agent.files.whole_file import write_whole
 
@@ -286,7 +286,7 @@ class SimilarIndex:
                     )
                     for group in range(shard.num_row_groups)
                 ]
-        except (DamagedShard, OSError, ValueError, KeyError, pa.ArrowException):
+        except (DamagedShardError, OSError, ValueError, KeyError, pa.ArrowException):
             return None  # the periodic job reports it and deletes it
         return _Part(*(np.concatenate(column) for column in zip(*groups, strict=True)))
 

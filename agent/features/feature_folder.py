@@ -57,7 +57,7 @@ _FORM_NAME = re.compile(r"[0-9a-f]{16}")
 _SHARD_NAME = re.compile(r"[0-9a-f]{64}")
 
 
-class DamagedShard(Exception):  # noqa: N818 - it names the fault of a file
+class DamagedShardError(Exception):
     """A shard that is not what its name says."""
 
 
@@ -191,19 +191,20 @@ class FeatureFolder:
         """Open a shard after comparing it with its hash, and its form with its folder.
 
         Raises:
-            DamagedShard: It is cut, not what its name says, or of another form than its folder.
+            DamagedShardError: It is cut, not what its name says, or of another form than its
+                folder.
             OSError: It is gone or cannot be read.
         """
         import pyarrow.parquet as pq
 
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):
-            raise DamagedShard(f"{path}: not a file")
+            raise DamagedShardError(f"{path}: not a file")
         if self._sound.get(path) != (facts.st_mtime_ns, facts.st_size):
             if compute_hash(path) != path.stem:
-                raise DamagedShard(f"{path}: not what was written (its hash differs)")
+                raise DamagedShardError(f"{path}: not what was written (its hash differs)")
             if _read_form(path) != path.parent.name:
-                raise DamagedShard(f"{path}: of another form than its folder")
+                raise DamagedShardError(f"{path}: of another form than its folder")
             self._sound[path] = (facts.st_mtime_ns, facts.st_size)
         return pq.ParquetFile(path, memory_map=False)
 
@@ -223,7 +224,7 @@ class FeatureFolder:
                     for group in range(shard.num_row_groups):
                         names = columns and choose_columns(columns, shard.schema_arrow.names)
                         yield of, shard.read_row_group(group, columns=names)
-            except DamagedShard:
+            except DamagedShardError:
                 self._discard(path)
             except (ValueError, KeyError, OSError, pa.ArrowException):
                 continue
@@ -304,7 +305,7 @@ class FeatureFolder:
                 with self.open_shard(path) as shard:
                     of = FormOfRows.from_bytes(shard.schema_arrow.metadata[FORM])
                     rows += read_rows(shard.read())
-            except DamagedShard:
+            except DamagedShardError:
                 self._discard(path)
                 continue
             except (ValueError, KeyError, OSError, pa.ArrowException):
@@ -368,7 +369,7 @@ class FeatureFolder:
                     continue
                 try:
                     self.open_shard(path).close()
-                except (DamagedShard, ValueError, KeyError) as error:
+                except (DamagedShardError, ValueError, KeyError) as error:
                     yield ShardFault(form, path.stem, str(error), _read_note(path).get("rows"))
                 except (OSError, pa.ArrowException) as error:
                     sentence = f"{path}: cannot be read ({error})"

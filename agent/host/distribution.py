@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.files.whole_file import compute_hash
 
 if TYPE_CHECKING:
@@ -278,18 +278,18 @@ def read_lock(lock: Path = LOCK) -> dict[tuple[str, str], frozenset[str]]:
         Normalised name and version → SHA-256 of each of its files.
 
     Raises:
-        WrongUse: It cannot be read, or a version has no hash.
+        UsageError: It cannot be read, or a version has no hash.
     """
     try:
         text = lock.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise WrongUse(f"{lock}: cannot be read as a lock file ({error}).") from error
+        raise UsageError(f"{lock}: cannot be read as a lock file ({error}).") from error
     hashes: dict[tuple[str, str], frozenset[str]] = {}
     for entry in re.split(r"\n(?=[A-Za-z0-9])", text):
         if pin := _PIN.match(entry):
             digests = frozenset(_HASH.findall(entry))
             if not digests:
-                raise WrongUse(f"{lock}: {pin[0]} has no hash; a locked version needs one.")
+                raise UsageError(f"{lock}: {pin[0]} has no hash; a locked version needs one.")
             hashes[normalise(pin["name"]), pin["version"]] = digests
     return hashes
 
@@ -312,7 +312,7 @@ def collect(folder: Path, package: str, extras: str, lock: Path | None = LOCK) -
         The wheels; `SHA256SUMS` and `requirements.txt` are next to them.
 
     Raises:
-        WrongUse: pip could not, or a file differs from the locked one.
+        UsageError: pip could not, or a file differs from the locked one.
     """
     locked = read_lock(lock) if lock else {}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".collecting-") as scratch:
@@ -340,7 +340,7 @@ def _fetch(wanted: str, folder: Path, locked: Mapping[tuple[str, str], object]) 
         command += ["--constraint", str(versions), "--prefer-binary"]
     done = subprocess.run(command, check=False)  # noqa: S603 - our own words; pip shows its progress
     if done.returncode:
-        raise WrongUse(f"pip could not collect {wanted}. Its output is above.")
+        raise UsageError(f"pip could not collect {wanted}. Its output is above.")
     return sorted(folder.glob("*.whl"))
 
 
@@ -349,7 +349,7 @@ def _refuse_others(
 ) -> None:
     others = [name for name, total in sums.items() if total not in locked.get(_pin(name), ())]
     if others:
-        raise WrongUse(
+        raise UsageError(
             f"{', '.join(others)}: not the files that were tested with this version (their SHA-256 "
             "is not in the lock file); nothing was kept. The index gave something else, or a file "
             "was damaged: try again, or take what it has with --no-lock, as for a build of PyTorch "

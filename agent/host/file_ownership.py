@@ -10,7 +10,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,13 +23,13 @@ def hand_over(folder: Path, name: str) -> Iterator[str]:
     """Make a folder the account's own, with all that is in it; links are not followed.
 
     Raises:
-        WrongUse: The folder cannot be made, or is one that belongs to the system.
+        UsageError: The folder cannot be made, or is one that belongs to the system.
     """
     import pwd  # noqa: PLC0415 - POSIX alone
 
     user = pwd.getpwnam(name)
     if len(folder.parts) < 3:  # noqa: PLR2004 - "/" and one name: /var, /srv, …
-        raise WrongUse(f"{folder}: belongs to the system; name a folder inside it.")
+        raise UsageError(f"{folder}: belongs to the system; name a folder inside it.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~stat.S_IRWXO)  # accounts, customers
@@ -37,7 +37,7 @@ def hand_over(folder: Path, name: str) -> Iterator[str]:
             folder, user.pw_uid, user.pw_gid, of=lambda owner: owner != user.pw_uid
         )
     except OSError as error:
-        raise WrongUse(f"{folder}: cannot be handed to {name} ({error.strerror}).") from error
+        raise UsageError(f"{folder}: cannot be handed to {name} ({error.strerror}).") from error
     if given:
         yield f"{folder} belongs to {name} now"
 

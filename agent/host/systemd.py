@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import agent
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.files.shares import is_folder
 from agent.host.file_ownership import hand_over, permit_account
 from agent.settings import Right, Settings, iter_paths, needs_network
@@ -402,10 +402,10 @@ class Systemd:
         """Make the account and the data folder, write the unit, and have it start with the PC.
 
         Raises:
-            WrongUse: No settings file is there, this is not root, or the account is unknown.
+            UsageError: No settings file is there, this is not root, or the account is unknown.
         """
         if config is None:
-            raise WrongUse("a service needs a settings file: write one with agent init DIR.")
+            raise UsageError("a service needs a settings file: write one with agent init DIR.")
         _refuse_others()
         name = account or ACCOUNT
         yield from _make_account(name, settings.store.folder, make=not account)
@@ -424,7 +424,7 @@ class Systemd:
         """Stop it and remove the unit; data, settings and account stay."""
         _refuse_others()
         if not (FOLDER / UNIT).is_file():
-            raise WrongUse(f"the service is not installed: there is no {FOLDER / UNIT}.")
+            raise UsageError(f"the service is not installed: there is no {FOLDER / UNIT}.")
         yield from _systemctl("disable", "--now", "--quiet", UNIT)
         (FOLDER / UNIT).unlink(missing_ok=True)
         yield from _systemctl("daemon-reload")
@@ -507,7 +507,7 @@ def _read_lines(unit: str) -> dict[str, str]:
 
 def _refuse_others() -> None:
     if os.geteuid() != 0:
-        raise WrongUse("only root may change services: sudo agent --config FILE service …")
+        raise UsageError("only root may change services: sudo agent --config FILE service …")
 
 
 def _make_account(name: str, home: Path, *, make: bool) -> Iterator[str]:
@@ -517,7 +517,7 @@ def _make_account(name: str, home: Path, *, make: bool) -> Iterator[str]:
         pwd.getpwnam(name)
     except KeyError as error:
         if not make:
-            raise WrongUse(f"--account {name}: there is no such user on this PC.") from error
+            raise UsageError(f"--account {name}: there is no such user on this PC.") from error
         _run(
             "useradd", "--system", "--user-group", "--no-create-home",
             "--home-dir", str(home), "--shell", "/usr/sbin/nologin", name,
@@ -544,23 +544,23 @@ def _write(file: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
         part.replace(file)
     except OSError as error:
-        raise WrongUse(f"{file}: cannot be written ({error.strerror}).") from error
+        raise UsageError(f"{file}: cannot be written ({error.strerror}).") from error
 
 
 def _systemctl(*arguments: str, may_fail: bool = False) -> Iterator[str]:
     if shutil.which("systemctl") is None:
-        raise WrongUse("systemctl: not found; this PC does not run systemd.")
+        raise UsageError("systemctl: not found; this PC does not run systemd.")
     yield from _run("systemctl", *arguments, may_fail=may_fail)
 
 
 def _run(program: str, *arguments: str, may_fail: bool = False) -> list[str]:
     path = shutil.which(program)
     if path is None:
-        raise WrongUse(f"{program}: not found on this PC.")
+        raise UsageError(f"{program}: not found on this PC.")
     done = subprocess.run(  # noqa: S603 - our own words
         [path, *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode and not may_fail:
         output = (done.stderr or done.stdout).strip()
-        raise WrongUse(f"{program} {' '.join(arguments)}: {output}")
+        raise UsageError(f"{program} {' '.join(arguments)}: {output}")
     return [*done.stdout.splitlines(), *(done.stderr.splitlines() if may_fail else ())]

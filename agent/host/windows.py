@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.files.shares import is_folder
 from agent.host.systemd import list_read_paths, list_shared_folders
 from agent.settings import Settings, iter_paths
@@ -62,11 +62,11 @@ class WindowsServices:
             account: DOMAIN\user, a gMSA DOMAIN\name$, NT SERVICE\Martensight; "" is LocalSystem.
 
         Raises:
-            WrongUse: No settings file, a folder on a mapped drive, which no service sees, or
+            UsageError: No settings file, a folder on a mapped drive, which no service sees, or
                 Windows refuses.
         """
         if config is None:
-            raise WrongUse("a service needs a settings file: write one with agent init DIR.")
+            raise UsageError("a service needs a settings file: write one with agent init DIR.")
         for what, folder in iter_folders(settings):
             refuse_mapped_drive(what, folder)
         settings.store.folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ class WindowsServices:
         """Start it, and wait until it watches its sources.
 
         Raises:
-            WrongUse: It ended instead; the message names where it wrote why.
+            UsageError: It ended instead; the message names where it wrote why.
         """
         with _opened() as (service, handle):
             with contextlib.suppress(service.error):  # it runs already, or its state says why not
@@ -108,7 +108,7 @@ class WindowsServices:
             pending = (service.SERVICE_START_PENDING,)
             _comes_true(lambda: _state(service, handle) not in pending, START_S)
             if _state(service, handle) != service.SERVICE_RUNNING:
-                raise WrongUse(
+                raise UsageError(
                     f"{NAME} did not start ({_exit(service, handle)}): see its log, "
                     f"{_log_file()}, and agent doctor."
                 )
@@ -123,10 +123,10 @@ class WindowsServices:
                 service.ControlService(handle, service.SERVICE_CONTROL_STOP)
             except service.error as error:
                 if error.winerror != _NOT_ACTIVE:
-                    raise WrongUse(f"{NAME} cannot be stopped ({error.strerror}).") from error
+                    raise UsageError(f"{NAME} cannot be stopped ({error.strerror}).") from error
             stopped = service.SERVICE_STOPPED
             if not _comes_true(lambda: _state(service, handle) == stopped, STOP_S):
-                raise WrongUse(f"{NAME} has not stopped within {STOP_S:.0f} s; see its log.")
+                raise UsageError(f"{NAME} has not stopped within {STOP_S:.0f} s; see its log.")
         yield f"{NAME} is stopped."
 
     def status(self) -> Iterator[str]:
@@ -148,7 +148,7 @@ def find_service_account() -> str | None:
     try:
         with _opened() as (service, handle):
             return str(service.QueryServiceConfig(handle)[7])
-    except WrongUse:
+    except UsageError:
         return None
 
 
@@ -162,9 +162,9 @@ def iter_folders(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def refuse_mapped_drive(what: str, folder: Path) -> None:
-    """Refuse a drive letter that only a logged-on user has. Raises `WrongUse`."""
+    """Refuse a drive letter that only a logged-on user has. Raises `UsageError`."""
     if is_mapped_drive(folder):
-        raise WrongUse(
+        raise UsageError(
             f"{what}: {folder.drive} is a mapped drive, which a service does not see; "
             r"write its share as \\server\share\folder (net use says which it is)."
         )
@@ -258,7 +258,7 @@ def _registered(service: Any, manager: Any, account: str, password: str | None) 
         )  # fmt: skip
     except service.error as error:
         if error.winerror != _EXISTS:
-            raise WrongUse(f"Windows does not take the service ({error.strerror}).") from error
+            raise UsageError(f"Windows does not take the service ({error.strerror}).") from error
     else:
         return handle, "installed"
     handle = service.OpenService(manager, NAME, service.SERVICE_ALL_ACCESS)
@@ -294,7 +294,7 @@ def _configure(service: Any, handle: Any) -> list[str]:
             service.ChangeServiceConfig2(handle, level, value)
         except service.error as error:
             if error.winerror != _INVALID_LEVEL:
-                raise WrongUse(f"Windows does not take {what} ({error.strerror}).") from error
+                raise UsageError(f"Windows does not take {what} ({error.strerror}).") from error
             unknown.append(what)
     return unknown
 
@@ -338,7 +338,7 @@ class _manager:  # noqa: N801 - reads as a verb phrase: with _manager() as …
         try:
             self._handle = service.OpenSCManager(None, None, service.SC_MANAGER_ALL_ACCESS)
         except service.error as error:
-            raise WrongUse(
+            raise UsageError(
                 f"the service manager refuses ({error.strerror}); use an administrator's shell."
             ) from error
         self._service = service
@@ -355,7 +355,7 @@ class _opened(_manager):  # noqa: N801
             self._own = service.OpenService(manager, NAME, service.SERVICE_ALL_ACCESS)
         except service.error as error:
             super().__exit__()
-            raise WrongUse(f"the service {NAME} is not installed ({error.strerror}).") from error
+            raise UsageError(f"the service {NAME} is not installed ({error.strerror}).") from error
         return service, self._own
 
     def __exit__(self, *_: object) -> None:
@@ -367,7 +367,7 @@ def _is_gone() -> bool:
     try:
         with _opened():
             return False
-    except WrongUse:
+    except UsageError:
         return True
 
 
@@ -384,5 +384,5 @@ def _win32service() -> Any:
     try:
         import win32service  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
     except ImportError as error:
-        raise WrongUse("pywin32 is missing: pip install pywin32.") from error
+        raise UsageError("pywin32 is missing: pip install pywin32.") from error
     return win32service

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.errors import BadStore, FileError
+from agent.errors import FileError, StoreError
 from agent.files.whole_file import compute_hash
 from agent.labelled_import.manifest import SCALE, Labelled, LabelledFolder, UnusableFile
-from agent.objects import ObjectsUnavailable
+from agent.objects import ObjectsUnavailableError
 from agent.store import CHANGEABLE, FOR_ORDERS, IMPORTED, Decision, State
 from agent.watch import ListedFile, Provenance, locate
 from model import Example
@@ -101,7 +101,7 @@ def import_folder(
         A `ImportProgress` after each round; last an `ImportOutcome`.
 
     Raises:
-        Stalled: Disk or database is at fault; call it again, it goes on where it stopped.
+        StalledError: Disk or database is at fault; call it again, it goes on where it stopped.
     """
     files = {file.relative: file for file in listing.files}
     store.files.add(
@@ -405,8 +405,8 @@ def make_loader(
 ) -> Callable[[], Field]:
     """Return a function that loads an archived crop as a field.
 
-    It raises `BadStore` if the crop cannot be read, and `ObjectsUnavailable` if the object storage
-    does not answer.
+    It raises `StoreError` if the crop cannot be read, and `ObjectsUnavailableError` if the object
+    storage does not answer.
     """
 
     def load() -> Field:
@@ -414,10 +414,10 @@ def make_loader(
 
         try:
             pixels, valid = archive.field(sha256, page)
-        except ObjectsUnavailable:  # the crop is not lost: the caller tries again
+        except ObjectsUnavailableError:  # the crop is not lost: the caller tries again
             raise
         except (OSError, ValueError) as error:
-            raise BadStore(
+            raise StoreError(
                 f"the archived crop of micrograph {sha256[:16]} cannot be read ({error}); "
                 "agent verify names what is damaged, agent import of the file mends it."
             ) from error

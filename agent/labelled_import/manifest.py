@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.files.csv_export import plain
 from agent.watch import Kind, classify_name, find_facts
 from agent.watch.listing import list_folder
@@ -85,7 +85,7 @@ def list_labelled_folder(folder: Path, taxonomy: Taxonomy) -> LabelledFolder:
     """Return the labelled files of a folder by the `MANIFEST` in it, or by its folders.
 
     Raises:
-        WrongUse: As `list_labelled`.
+        UsageError: As `list_labelled`.
     """
     manifest = folder / MANIFEST
     return list_labelled(folder, taxonomy, manifest if manifest.is_file() else None)
@@ -100,21 +100,21 @@ def list_labelled(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None
         manifest: A CSV with `file` and `code` (or `subtype` and `size`), else a folder per code.
 
     Raises:
-        WrongUse: No such folder, a manifest that cannot be used, or nothing labelled in it.
+        UsageError: No such folder, a manifest that cannot be used, or nothing labelled in it.
     """
     folder = folder.absolute()
     if folder.is_file():
-        raise WrongUse(
+        raise UsageError(
             f"{folder}: a folder is needed, and this is a file. A CSV with the labels belongs to "
             "--manifest, together with the folder of its images."
         )
     if not folder.is_dir():
-        raise WrongUse(f"{folder}: there is no such folder.")
+        raise UsageError(f"{folder}: there is no such folder.")
     entries = _by_manifest(folder, manifest, taxonomy) if manifest else _by_folder(folder, taxonomy)
     files = [entry for entry in entries if isinstance(entry, Labelled)]
     unusable = [entry for entry in entries if isinstance(entry, UnusableFile)]
     if not files and not unusable:
-        raise WrongUse(
+        raise UsageError(
             f"{folder}: no labelled micrograph in it; make a folder per structure code (agent "
             "spec taxonomy lists them), or name a CSV with --manifest."
         )
@@ -125,7 +125,7 @@ def _by_folder(folder: Path, taxonomy: Taxonomy) -> list[Labelled | UnusableFile
     try:
         listed = list_folder(folder)
     except OSError as error:
-        raise WrongUse(f"{folder}: cannot be listed ({error.strerror or error}).") from error
+        raise UsageError(f"{folder}: cannot be listed ({error.strerror or error}).") from error
     entries: list[Labelled | UnusableFile] = []
     unknown: dict[str, list[str]] = {}
     for relative, facts in sorted(listed.pictures.items()):
@@ -180,12 +180,12 @@ def iter_rows(
         The line's number, and column → cell, both stripped, columns in small letters.
 
     Raises:
-        WrongUse: It cannot be read, or is no CSV.
+        UsageError: It cannot be read, or is no CSV.
     """
     text = _text(manifest)
     lines = text.splitlines()
     if not lines:
-        raise WrongUse(f"{manifest}: the manifest is empty.")
+        raise UsageError(f"{manifest}: the manifest is empty.")
     delimiter = max(",;\t", key=lines[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     begins = 1
@@ -199,16 +199,16 @@ def iter_rows(
                 yield begins, cells
             begins = reader.line_num + 1
     except csv.Error as error:
-        raise WrongUse(f"{manifest}: line {begins} is no CSV ({error}).") from error
+        raise UsageError(f"{manifest}: line {begins} is no CSV ({error}).") from error
 
 
 def _text(manifest: Path) -> str:
     try:
         content = manifest.read_bytes()
     except OSError as error:
-        raise WrongUse(f"{manifest}: cannot be read ({error.strerror or error}).") from error
+        raise UsageError(f"{manifest}: cannot be read ({error.strerror or error}).") from error
     if b"\0" in content:
-        raise WrongUse(f"{manifest}: is no CSV text; save the table as CSV (UTF-8).")
+        raise UsageError(f"{manifest}: is no CSV text; save the table as CSV (UTF-8).")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -219,15 +219,15 @@ def require_columns(manifest: Path, columns: Sequence[str]) -> None:
     """Check that a manifest names files and codes.
 
     Raises:
-        WrongUse: A column is missing, or appears twice.
+        UsageError: A column is missing, or appears twice.
     """
     twice = {name for name in columns if name and columns.count(name) > 1}
     if twice:
-        raise WrongUse(f"{manifest}: the column {min(twice)!r} is there twice.")
+        raise UsageError(f"{manifest}: the column {min(twice)!r} is there twice.")
     coded = "code" in columns or {"subtype", "size"} <= set(columns)
     if "file" not in columns or not coded:
         named = ", ".join(name for name in columns if name) or "none"
-        raise WrongUse(
+        raise UsageError(
             f"{manifest}: the first line has to name the columns 'file' and 'code' (or 'subtype' "
             f"and 'size'); found {named}."
         )
@@ -295,18 +295,18 @@ def list_unusual(folder: Path) -> dict[str, tuple[Labelled, ...]]:
     """Return the pictures of a folder of unusual ones: kind → files, a sub-folder per kind.
 
     Raises:
-        WrongUse: No such folder, or no picture in a sub-folder of it.
+        UsageError: No such folder, or no picture in a sub-folder of it.
     """
     folder = folder.absolute()
     try:
         listed = list_folder(folder)
     except OSError as error:
-        raise WrongUse(f"{folder}: cannot be listed ({error.strerror or error}).") from error
+        raise UsageError(f"{folder}: cannot be listed ({error.strerror or error}).") from error
     kinds: dict[str, list[Labelled]] = {}
     for relative, facts in sorted(listed.pictures.items()):
         kind, slash, _ = relative.partition("/")
         if slash:
             kinds.setdefault(kind, []).append(Labelled(relative, "", facts))
     if not kinds:
-        raise WrongUse(f"{folder}: add a sub-folder per unusual kind, such as inclusion.")
+        raise UsageError(f"{folder}: add a sub-folder per unusual kind, such as inclusion.")
     return {kind: tuple(files) for kind, files in kinds.items()}

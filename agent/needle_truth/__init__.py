@@ -8,7 +8,7 @@ from __future__ import annotations
 from agent.needle_truth.calibration import (
     WANTED_FIELDS,
     WANTED_NEEDLES,
-    CalibrationRefused,
+    CalibrationRefusedError,
     NeedleCalibration,
     TruthGroup,
     calibrate,
@@ -37,7 +37,7 @@ __all__ = [
     "WANTED_FIELDS",
     "WANTED_NEEDLES",
     "Agreement",
-    "CalibrationRefused",
+    "CalibrationRefusedError",
     "CompareProgress",
     "Compared",
     "LengthPair",

@@ -229,7 +229,7 @@ LARGEST_DRIFT = 1.05
 """Largest change of the ratio from short to long needles that is not refused."""
 
 
-class CalibrationRefused(AgentError):  # noqa: N818 - an outcome, not a fault
+class CalibrationRefusedError(AgentError):
     """A calibration cannot be made; nothing was recorded."""
 
 
@@ -354,10 +354,10 @@ def fit_calibration(group: TruthGroup, *, version: str = "") -> NeedleCalibratio
     """Fit the calibration of a group.
 
     Raises:
-        CalibrationRefused: There is too little, or one ratio does not describe it.
+        CalibrationRefusedError: There is too little, or one ratio does not describe it.
     """
     if reason := find_refusal(group):
-        raise CalibrationRefused(reason)
+        raise CalibrationRefusedError(reason)
     agreement, trend = group.agreement, group.trend
     assert agreement is not None  # noqa: S101 - `find_refusal` has refused it
     assert trend is not None  # noqa: S101 - as above
@@ -384,7 +384,7 @@ def calibrate(
     """Fit and record the calibration of a group; it replaces an earlier one.
 
     Raises:
-        CalibrationRefused: As `fit_calibration`.
+        CalibrationRefusedError: As `fit_calibration`.
     """
     subject = get_subject(group.subtype, group.microscope)
     number = 1 + len(store.records.all(CALIBRATION, subject))

@@ -1,6 +1,12 @@
 """The archive in an S3-compatible object storage, with the local disk as its cache."""
 
-from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectFacts, ObjectsUnavailable
+from agent.objects.bucket import (
+    Access,
+    Bucket,
+    DamagedObjectError,
+    ObjectFacts,
+    ObjectsUnavailableError,
+)
 from agent.objects.mirror import (
     LONG_AGO,
     SHOWN_STILL,
@@ -9,7 +15,7 @@ from agent.objects.mirror import (
     RoundOutcome,
     open_mirror,
 )
-from agent.objects.mirrored_files import FOLDERS, BeingFetched, waiting_at_most
+from agent.objects.mirrored_files import FOLDERS, BeingFetchedError, waiting_at_most
 from agent.objects.upload_index import Uploaded, UploadIndex
 
 __all__ = [
@@ -17,12 +23,12 @@ __all__ = [
     "LONG_AGO",
     "SHOWN_STILL",
     "Access",
-    "BeingFetched",
+    "BeingFetchedError",
     "Bucket",
-    "DamagedObject",
+    "DamagedObjectError",
     "ObjectFacts",
     "ObjectMirror",
-    "ObjectsUnavailable",
+    "ObjectsUnavailableError",
     "PruneRecords",
     "RoundOutcome",
     "UploadIndex",

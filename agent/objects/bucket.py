@@ -33,11 +33,11 @@ HASH: Final = "sha256"
 """Name of the metadata."""
 
 
-class ObjectsUnavailable(OSError, AgentError):  # noqa: N818 - a state, named in the message
+class ObjectsUnavailableError(OSError, AgentError):
     """The object storage does not answer, or refuses."""
 
 
-class DamagedObject(OSError, AgentError):  # noqa: N818 - it names the fault of an object
+class DamagedObjectError(OSError, AgentError):
     """An object whose bytes are not those that were stored."""
 
 
@@ -101,7 +101,7 @@ class Bucket:
         """Return what is known of an object, None if there is none.
 
         Raises:
-            ObjectsUnavailable: The storage does not answer, or refuses.
+            ObjectsUnavailableError: The storage does not answer, or refuses.
         """
         bucket, key = self._split(name)
         try:
@@ -125,7 +125,7 @@ class Bucket:
 
         Raises:
             FileNotFoundError: There is no such object any more.
-            ObjectsUnavailable: The storage does not answer, or refuses.
+            ObjectsUnavailableError: The storage does not answer, or refuses.
         """
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False))
@@ -135,7 +135,7 @@ class Bucket:
         """Store a file, and compare what the storage then has with it.
 
         Raises:
-            ObjectsUnavailable: The storage does not answer, refuses, or has other bytes.
+            ObjectsUnavailableError: The storage does not answer, refuses, or has other bytes.
             OSError: The file cannot be read.
         """
         sent = ObjectFacts(path.stat().st_size, compute_hash(path))
@@ -149,7 +149,7 @@ class Bucket:
             except FileNotFoundError as error:
                 raise _lack_bucket(bucket) from error
         if (stored := self.find(name)) != sent:
-            raise ObjectsUnavailable(
+            raise ObjectsUnavailableError(
                 f"{self._name_object(name)} was stored as {stored}, sent was {sent}"
             )
         return sent
@@ -167,8 +167,8 @@ class Bucket:
 
         Raises:
             FileNotFoundError: There is no such object.
-            DamagedObject: Its bytes are not those that were stored.
-            ObjectsUnavailable: The storage does not answer, or refuses.
+            DamagedObjectError: Its bytes are not those that were stored.
+            ObjectsUnavailableError: The storage does not answer, or refuses.
         """
         wanted = sha256 or self._get_facts(name).sha256
         found = ""
@@ -179,7 +179,7 @@ class Bucket:
             return found == wanted or not wanted
 
         if not write_from(path, fill):
-            raise DamagedObject(
+            raise DamagedObjectError(
                 f"{self._name_object(name)}: the object storage has other bytes than were sent"
             )
         return found
@@ -189,7 +189,7 @@ class Bucket:
 
         Raises:
             FileNotFoundError: There is no such object.
-            ObjectsUnavailable: The storage does not answer, or refuses.
+            ObjectsUnavailableError: The storage does not answer, or refuses.
         """
         self._get_facts(name)
         return self._copy(name, None)
@@ -198,7 +198,7 @@ class Bucket:
         """Delete an object; none of that name is no fault.
 
         Raises:
-            ObjectsUnavailable: The storage does not answer, or refuses.
+            ObjectsUnavailableError: The storage does not answer, or refuses.
         """
         bucket, key = self._split(name)
         try:
@@ -211,7 +211,7 @@ class Bucket:
         """Return the names of all objects that begin so, in their order.
 
         Raises:
-            ObjectsUnavailable: The storage does not answer, refuses, or has no such bucket.
+            ObjectsUnavailableError: The storage does not answer, refuses, or has no such bucket.
         """
         return [name for name, _size in self.list_sizes(start)]
 
@@ -219,7 +219,7 @@ class Bucket:
         """Return name and size of all objects that begin so, in their order.
 
         Raises:
-            ObjectsUnavailable: The storage does not answer, refuses, or has no such bucket.
+            ObjectsUnavailableError: The storage does not answer, refuses, or has no such bucket.
         """
         bucket, key = self._split(start)
         found: list[tuple[str, int]] = []
@@ -233,7 +233,7 @@ class Bucket:
                 raise _lack_bucket(bucket) from error
             token = page.get("NextContinuationToken")
             if "Name" not in page or (page.get("IsTruncated") and token in {None, *after.values()}):
-                raise ObjectsUnavailable(
+                raise ObjectsUnavailableError(
                     f"{self._name_object(start)}: what was answered is no whole list"
                 )
             found += [
@@ -272,20 +272,20 @@ class Bucket:
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
-        """Return the connection; its errors become `ObjectsUnavailable`, except a missing file."""
+        """Return the connection; errors become `ObjectsUnavailableError`, except a missing file."""
         if time.monotonic() < self._silent_until_s:
-            raise ObjectsUnavailable(self._silence)
+            raise ObjectsUnavailableError(self._silence)
         client = self._connect()
         try:
             yield client
-        except ObjectsUnavailable:
+        except ObjectsUnavailableError:
             raise
         except _collect_faults() as error:
             if _is_missing(error):
                 raise FileNotFoundError(f"{SCHEME}{self.access.root}: {error}") from error
             sentence = f"{SCHEME}{self.access.root} does not answer: {_shorten(error)}"
             self._silence, self._silent_until_s = sentence, time.monotonic() + REST_S
-            raise ObjectsUnavailable(sentence) from error
+            raise ObjectsUnavailableError(sentence) from error
 
     def _connect(self) -> Any:
         with self._lock:
@@ -361,11 +361,13 @@ def _write(file: BinaryIO, piece: bytes) -> None:
     try:
         file.write(piece)
     except OSError as error:  # this disk is full, and the storage answers
-        raise ObjectsUnavailable(f"{file.name} cannot be written ({error.strerror})") from error
+        raise ObjectsUnavailableError(
+            f"{file.name} cannot be written ({error.strerror})"
+        ) from error
 
 
-def _lack_bucket(name: str) -> ObjectsUnavailable:
-    return ObjectsUnavailable(f"there is no bucket {name!r}")
+def _lack_bucket(name: str) -> ObjectsUnavailableError:
+    return ObjectsUnavailableError(f"there is no bucket {name!r}")
 
 
 def _shorten(error: BaseException) -> str:

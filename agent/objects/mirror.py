@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.files.whole_file import PART, compute_hash
-from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectsUnavailable
+from agent.objects.bucket import Access, Bucket, DamagedObjectError, ObjectsUnavailableError
 from agent.objects.mirrored_files import BUNDLE_FILE, FEATURES, FOLDERS, MirroredFiles, select_own
 from agent.objects.upload_index import Uploaded, UploadIndex
 
@@ -85,7 +85,7 @@ class DiskCache:
         """Return whether the storage has the bytes of a file as it is on the disk now.
 
         Raises:
-            ObjectsUnavailable: The storage does not answer.
+            ObjectsUnavailableError: The storage does not answer.
         """
         bucket, path = self._mirror.bucket, self._mirror.folder / uploaded.name
         facts = bucket.find(uploaded.name)
@@ -120,7 +120,7 @@ class SharedFiles:
     def __init__(self, mirror: MirroredFiles) -> None:
         self._mirror = mirror
 
-    def fetch_bundles(self) -> tuple[int, list[DamagedObject]]:
+    def fetch_bundles(self) -> tuple[int, list[DamagedObjectError]]:
         """Fetch bundles that this disk does not have; each appears when it is complete.
 
         Returns:
@@ -128,7 +128,7 @@ class SharedFiles:
         """
         names = select_own(self._mirror.bucket.list_names("bundles/"))
         fetched = 0
-        damaged: list[DamagedObject] = []
+        damaged: list[DamagedObjectError] = []
         for bundle in sorted({name.split("/")[1] for name in names}):
             start = f"bundles/{bundle}/"
             own = [name for name in names if name.startswith(start)]
@@ -136,7 +136,7 @@ class SharedFiles:
                 continue
             try:
                 fetched += self._fetch_bundle(bundle, own)
-            except DamagedObject as error:
+            except DamagedObjectError as error:
                 damaged.append(error)
         return fetched, damaged
 
@@ -167,7 +167,9 @@ class SharedFiles:
         for name in sorted(remote, reverse=True):  # a shard comes before its note
             path = self._mirror.folder / name
             if not path.is_file() and self._mirror.index.find(name) is None:
-                with suppress(FileNotFoundError, DamagedObject):  # joined since then, or made again
+                with suppress(
+                    FileNotFoundError, DamagedObjectError
+                ):  # joined since then, or made again
                     self._mirror.fetch(path)
                     fetched += 1
         for name in self._mirror.index.list_start(f"{FEATURES}/"):
@@ -364,9 +366,9 @@ class ObjectMirror(MirroredFiles):
             records: What PCs of this site pruned; it is deleted here too, before anything is sent.
 
         Raises:
-            DamagedObject: A bundle in the storage is damaged; everything else was done.
+            DamagedObjectError: A bundle in the storage is damaged; everything else was done.
             OSError: A file cannot be read; everything else was done.
-            ObjectsUnavailable: The storage does not answer; nothing is lost.
+            ObjectsUnavailableError: The storage does not answer; nothing is lost.
         """
         pruned_files = PrunedFiles(self, records) if records else None
         pruned = pruned_files.delete_new() if pruned_files else 0
@@ -387,7 +389,7 @@ class ObjectMirror(MirroredFiles):
         """Send what is new; return files, bytes, and what is wrong with files that cannot be read.
 
         Raises:
-            ObjectsUnavailable: The storage does not answer.
+            ObjectsUnavailableError: The storage does not answer.
         """
         sent = size = 0
         faults: list[OSError] = []
@@ -397,7 +399,7 @@ class ObjectMirror(MirroredFiles):
             try:
                 size += self._send(path)
                 sent += 1
-            except ObjectsUnavailable:
+            except ObjectsUnavailableError:
                 raise
             except OSError as error:  # one file that cannot be read holds up no other
                 faults.append(error)
@@ -440,8 +442,8 @@ class ObjectMirror(MirroredFiles):
             How many files were fetched.
 
         Raises:
-            DamagedObject: An object has other bytes than were stored.
-            ObjectsUnavailable: The storage does not answer.
+            DamagedObjectError: An object has other bytes than were stored.
+            ObjectsUnavailableError: The storage does not answer.
         """
         of_bundles, damaged = SharedFiles(self).fetch_bundles()
         missing, doomed = [], set(self.index.list_doomed())

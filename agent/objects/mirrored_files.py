@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from agent.files.whole_file import PART
-from agent.objects.bucket import Bucket, ObjectsUnavailable
+from agent.objects.bucket import Bucket, ObjectsUnavailableError
 from agent.objects.upload_index import Uploaded, UploadIndex
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ KEPT_S: Final = 60.0
 _until_s: ContextVar[float | None] = ContextVar("until_s", default=None)
 
 
-class BeingFetched(ObjectsUnavailable):
+class BeingFetchedError(ObjectsUnavailableError):
     """The object storage has not answered yet; the request goes on in the background."""
 
 
@@ -85,7 +85,7 @@ class BackgroundReads:
             call: Sends the requests.
 
         Raises:
-            BeingFetched: The time of the page is over, and the read goes on.
+            BeingFetchedError: The time of the page is over, and the read goes on.
             OSError: As raised by the read.
         """
         until_s = _until_s.get()
@@ -97,7 +97,7 @@ class BackgroundReads:
                 if self._reads.get(name) is read:  # not another page's, begun since
                     del self._reads[name]
             return cast("Result", read.future.result())
-        raise BeingFetched(f"{name} is being fetched from the object storage")
+        raise BeingFetchedError(f"{name} is being fetched from the object storage")
 
     def _start(self, name: str, call: Callable[[], Any]) -> _Read | None:
         """Return the read of a name, begun where none runs; None where too many wait."""
@@ -160,7 +160,7 @@ class MirroredFiles:
         """Return whether a file of the data folder exists, on the disk or in the storage.
 
         Raises:
-            ObjectsUnavailable: It is not on the disk, and the storage does not answer.
+            ObjectsUnavailableError: It is not on the disk, and the storage does not answer.
         """
         if path.is_file():
             return True
@@ -186,8 +186,8 @@ class MirroredFiles:
 
         Raises:
             FileNotFoundError: It is nowhere, or was deleted.
-            DamagedObject: The storage has other bytes than were stored.
-            ObjectsUnavailable: The storage does not answer.
+            DamagedObjectError: The storage has other bytes than were stored.
+            ObjectsUnavailableError: The storage does not answer.
         """
         if not path.is_file():
             name = self.name_of(path)
@@ -212,7 +212,7 @@ class MirroredFiles:
 
         Raises:
             FileNotFoundError: It is nowhere.
-            ObjectsUnavailable: The storage does not answer.
+            ObjectsUnavailableError: The storage does not answer.
         """
         name = self.name_of(path)
         self._refuse_doomed(name)
@@ -222,7 +222,7 @@ class MirroredFiles:
         """Return the files whose path begins so, on the disk or in the storage.
 
         Raises:
-            ObjectsUnavailable: The storage does not answer.
+            ObjectsUnavailableError: The storage does not answer.
         """
         beginning = self.name_of(start)
         local = [path for path in start.parent.glob(f"{start.name}*") if path.is_file()]
@@ -240,7 +240,7 @@ class MirroredFiles:
         """Return the first file whose path begins so, without a request if one is known.
 
         Raises:
-            ObjectsUnavailable: None is known, and the storage does not answer.
+            ObjectsUnavailableError: None is known, and the storage does not answer.
         """
         known = self.index.list_start(self.name_of(start))
         if known:
@@ -259,14 +259,14 @@ class MirroredFiles:
         name = self.name_of(path)
         self.index.doom(name)
         path.unlink(missing_ok=True)
-        with suppress(ObjectsUnavailable):
+        with suppress(ObjectsUnavailableError):
             self.delete_remote(name)
 
     def delete_remote(self, name: str) -> None:
         """Delete an object that is recorded as to be deleted.
 
         Raises:
-            ObjectsUnavailable: The storage does not answer.
+            ObjectsUnavailableError: The storage does not answer.
         """
         self.bucket.delete(name)
         self.index.record_deleted(name)

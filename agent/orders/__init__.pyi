@@ -1,6 +1,6 @@
 # Public names, each imported on first use.
 from .specifications.specification import (
-    BadSpecification as BadSpecification,
+    SpecificationError as SpecificationError,
     Specification as Specification,
     Specifications as Specifications,
     iter_faults as iter_faults,

@@ -11,7 +11,7 @@ from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.facts.order_list import list_changes
 from agent.orders.facts.possible_fields import (
     DISMISSED,
@@ -195,19 +195,19 @@ def carry_out(  # noqa: C901 - one case an act
         The number as it is stored, and the act's effect.
 
     Raises:
-        WrongUse: The order is unknown, `by` is no lead, the reason is missing, or the act would
+        UsageError: The order is unknown, `by` is no lead, the reason is missing, or the act would
             change nothing now, perhaps because somebody else was first.
     """
     if not is_lead and needs_lead(act, has_accounts=store.accounts.are_there()):
         require_lead(policy, by)
     assessed = assess(store, number, policy)
     if assessed is None:
-        raise WrongUse(_("Unknown order {number}.").format(number=number))
+        raise UsageError(_("Unknown order {number}.").format(number=number))
     number = assessed.view.number
     possible = {entry.act: entry for entry in list_possible_acts(store, assessed, policy, at=at)}
     if act not in possible:
         text = _("Order {number} has nothing of the kind to settle now; nothing was recorded.")
-        raise WrongUse(text.format(number=number))
+        raise UsageError(text.format(number=number))
     if about not in {None, possible[act].about}:
         raise _build_too_late(number)
     if possible[act].needs_reason:
@@ -263,7 +263,7 @@ def dismiss_each(
         False where nothing of these names might belong to the order.
 
     Raises:
-        WrongUse: One of them breaks the limit, and `by` may not take it away.
+        UsageError: One of them breaks the limit, and `by` may not take it away.
     """
     number = assessed.view.number
     possible = _require_may_dismiss(store, policy, assessed, names, by=by)
@@ -290,12 +290,12 @@ def dismiss_stray(
         at: Now, aware UTC.
 
     Raises:
-        WrongUse: It belongs to a specimen, the reason is missing, or `by` may not take it away.
+        UsageError: It belongs to a specimen, the reason is missing, or `by` may not take it away.
     """
     reason = require_reason(reason)
     stray = next((own for own in store.orders.unassigned() if own.view.id == public_id), None)
     if stray is None:
-        raise WrongUse(_("{id} belongs to a specimen.").format(id=public_id))
+        raise UsageError(_("{id} belongs to a specimen.").format(id=public_id))
     orders = [
         assessed
         for number in list_possible_orders(store, public_id)
@@ -341,12 +341,12 @@ def _protect(store: Store, number: str, *, hold: bool, by: str, reason: str, at:
         raise _build_too_late(number)
 
 
-def _build_too_late(number: str) -> WrongUse:
+def _build_too_late(number: str) -> UsageError:
     text = _(
         "Order {number} has changed since this page was opened; this was not recorded. "
         "Reload the page."
     )
-    return WrongUse(text.format(number=number))
+    return UsageError(text.format(number=number))
 
 
 def decide_places(
@@ -371,11 +371,11 @@ def decide_places(
         at: Now, aware UTC.
 
     Raises:
-        WrongUse: `by` is no lead, the two are no such pair, or verdict or reason is not valid.
+        UsageError: `by` is no lead, the two are no such pair, or verdict or reason is not valid.
     """
     require_lead(policy, by)
     if verdict not in {DIFFERENT, *pair}:
-        raise WrongUse(_("Choose one of the decisions."))
+        raise UsageError(_("Choose one of the decisions."))
     belongs = "" if verdict == DIFFERENT else verdict
     reason = require_reason(reason)
     store.places.decide(*pair, belongs=belongs, by=by, reason=reason, at=at)

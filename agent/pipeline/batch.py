@@ -21,9 +21,9 @@ from agent.pipeline.crop_triage import (
     triage_crops,
 )
 from agent.pipeline.file_reader import FileReader
-from agent.pipeline.in_flight import BatchOutcome, Failures, InFlightFile, Stalled, has_changed
+from agent.pipeline.in_flight import BatchOutcome, Failures, InFlightFile, StalledError, has_changed
 from agent.pipeline.result_archive import Archiving, ResultArchive, run_here
-from agent.store import OtherBundle, StoreFault
+from agent.store import OtherBundleError, StoreFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,7 +147,7 @@ class Pipeline:
                 it is not counted before its result is stored.
 
         Raises:
-            Stalled: Disk or database is at fault; what was claimed is released.
+            StalledError: Disk or database is at fault; what was claimed is released.
         """
         outcome = BatchOutcome()
         ahead = min(self._reader.workers, n // 2) if reads_ahead else 0
@@ -156,9 +156,9 @@ class Pipeline:
             n = max(n, self._count_unjudged()) - ahead
             for file in self._process(n, outcome, should_stop, reads_ahead=ahead > 0):
                 on_file(file.claim.relative)
-        except (StoreFault, Stalled) as fault:
+        except (StoreFaultError, StalledError) as fault:
             self.release_held(str(fault))
-            raise Stalled(str(fault)) from fault
+            raise StalledError(str(fault)) from fault
         except BaseException:
             self.release_held("the agent was interrupted")
             raise
@@ -337,7 +337,7 @@ class Pipeline:
             triaged = deque(
                 triage_crops(together, *choice, store=self._store, ordered=self._ordered)
             )
-        except StoreFault:
+        except StoreFaultError:
             raise  # the database is queried for what was ordered; no file is to blame
         except Exception as error:  # noqa: BLE001 - the one edge where a bug costs a file, not the agent
             if len(files) == 1:
@@ -375,7 +375,7 @@ class Pipeline:
         file = archived.file
         try:
             self._store_results(archived, outcome)
-        except (StoreFault, Stalled):
+        except (StoreFaultError, StalledError):
             raise
         except OSError as error:  # the share did not give the original
             self._failures.record_unreadable(file, error, outcome)
@@ -387,7 +387,7 @@ class Pipeline:
         results, began_s = archived.get_results(), time.perf_counter()
         try:
             self._store.work_queue.finish(claim, results, at=self._now())
-        except OtherBundle as other:  # another agent has begun this specimen during this time
+        except OtherBundleError as other:  # another agent has begun this specimen during this time
             self._store.work_queue.release(
                 claim, at=self._now(), retry_at=self._now(), sentence=str(other)
             )

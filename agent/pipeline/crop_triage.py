@@ -18,7 +18,14 @@ from agent.needles import (
 )
 from agent.orders.facts.scale_tracing import GivenScale, find_settled
 from agent.settings import PROCESS_COLUMNS
-from agent.store import BY_REVIEWER, GIVEN, NEEDLES_MESSAGE, StoreFault, find_given, keep_warnings
+from agent.store import (
+    BY_REVIEWER,
+    GIVEN,
+    NEEDLES_MESSAGE,
+    StoreFaultError,
+    find_given,
+    keep_warnings,
+)
 from agent.triage import Policy, Reason, TriageVerdict, triage
 
 if TYPE_CHECKING:
@@ -356,14 +363,14 @@ class ScaleRejudging:
         """Judge what waits; return how many micrographs have a new result.
 
         Raises:
-            StoreFault: The database does not answer; what waits goes on waiting.
+            StoreFaultError: The database does not answer; what waits goes on waiting.
         """
         judged = 0
         records = self._store.records.list_after(GIVEN, self._last_record)
         for public_id in dict.fromkeys(record.subject for record in records):
             try:
                 judged += self._judge_one(public_id, now)
-            except StoreFault:
+            except StoreFaultError:
                 raise
             except Exception:  # one micrograph that cannot be judged never stops the work
                 log.exception("scale.crashed", micrograph=public_id)

@@ -10,7 +10,7 @@ import structlog
 
 from agent.errors import AgentError, FileError
 from agent.orders.facts.possible_fields import name_lost
-from agent.store import StoreFault
+from agent.store import StoreFaultError
 from agent.watch import find_facts
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ UNREADABLE_RETRY_S = (10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
 CHANGED_RETRY_S = 30.0  # by then the watch has listed the change, and holds the file back
 
 
-class Stalled(AgentError):  # noqa: N818 - a state, named in the message
+class StalledError(AgentError):
     """No file can go on for now, and no file is to blame; the message names what to check."""
 
 
@@ -210,7 +210,7 @@ class Failures:
                 self._store.work_queue.release(
                     unreleased[-1], at=at, retry_at=at, sentence=sentence
                 )
-            except StoreFault:
+            except StoreFaultError:
                 self._unreleased += unreleased  # before the next batch; else the lease runs out
                 return
             unreleased.pop()

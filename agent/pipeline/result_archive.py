@@ -16,7 +16,7 @@ from agent.features import FeatureBuffer, build_row
 from agent.imaging import Crop, encode_landmarks
 from agent.imaging.crop import crop_to_json
 from agent.orders.instruments.instrument_checks import CONTROL, measure_image
-from agent.pipeline.in_flight import InFlightFile, Stalled, is_as_listed, is_gone
+from agent.pipeline.in_flight import InFlightFile, StalledError, is_as_listed, is_gone
 from agent.store import MicrographResult
 from agent.triage import Handling
 from model.data.feature_cache import hash_field
@@ -71,7 +71,7 @@ class ResultArchive:
         """Archive the pixels of a crop and return its row.
 
         Raises:
-            Stalled: The data folder cannot be written.
+            StalledError: The data folder cannot be written.
             OSError: The share did not give the original.
         """
         crop, prediction = triaged.crop, triaged.prediction
@@ -82,7 +82,7 @@ class ResultArchive:
                     crop.sha256, crop.page, prediction.bundle, select_maps(prediction)
                 )
         except OSError as error:
-            raise Stalled(f"the data folder cannot be written: {error}") from error
+            raise StalledError(f"the data folder cannot be written: {error}") from error
         original = self._wants_original(file.claim, triaged) and self._store_original(file, crop)
         self._keep_features(triaged)
         return MicrographResult(
@@ -159,7 +159,7 @@ class ResultArchive:
             kept = self._archive.keep_original(file.path, crop.sha256)
         except OSError as error:
             if error.errno in DISK_ERRORS:
-                raise Stalled(f"the data folder cannot be written: {error}") from error
+                raise StalledError(f"the data folder cannot be written: {error}") from error
             if is_gone(file.claim):
                 return False  # deleted after it was read: the result is stored without it
             raise
@@ -258,7 +258,7 @@ class Archiving:
         """Wait for the end and return the rows to store.
 
         Raises:
-            Stalled: The data folder cannot be written.
+            StalledError: The data folder cannot be written.
             OSError: The share did not give the original.
         """
         return self._results.result()

@@ -7,7 +7,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from agent.errors import BadBundle
+from agent.errors import UnusableBundleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,13 +37,13 @@ def get_bundle(store_folder: Path, name: str) -> Path:
     """Return the folder of a bundle.
 
     Raises:
-        BadBundle: There is none of that name; the message lists the existing ones.
+        UnusableBundleError: There is none of that name; the message lists the existing ones.
     """
     folder = get_bundles_folder(store_folder)
     if name and "/" not in name and "\\" not in name and (folder / name / "bundle.json").is_file():
         return folder / name
     there = ", ".join(path.name for path in list_bundles(store_folder)) or "none"
-    raise BadBundle(f"no bundle is called {name!r}; in {folder} there are: {there}.")
+    raise UnusableBundleError(f"no bundle is called {name!r}; in {folder} there are: {there}.")
 
 
 def allow_demo_bundles(store_folder: Path) -> None:

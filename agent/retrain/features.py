@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.features import build_row, compute_key, compute_map, save_map, to_batch
 from agent.imaging.crop import public_id
 from agent.labelled_import import make_loader
@@ -129,7 +129,7 @@ def _load(
     for answer in answers:
         try:
             yield answer, make_loader(archive, answer.sha256, answer.page, answer.um_per_px)()
-        except BadStore:
+        except StoreError:
             continue  # agent verify names it
 
 

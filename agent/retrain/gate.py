@@ -166,7 +166,7 @@ def load_outcome(bundle: Path) -> Outcome | None:
         None where the bundle was never compared with another.
 
     Raises:
-        BadBundle: The record is broken; the bundle's answers do not depend on it.
+        UnusableBundleError: The record is broken; the bundle's answers do not depend on it.
     """
     return read_gate_record(bundle, _parse_outcome)
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from agent.errors import BadBundle, WrongUse
+from agent.errors import UnusableBundleError, UsageError
 from agent.retrain.bundle_registry import get_record_folder
 from reports import decimal, marked
 from reports import gettext as _
@@ -35,7 +35,7 @@ def read_gate_record(bundle: Path, parse: Callable[[dict[str, Any]], T]) -> T | 
         parse: Builds what is returned; it may raise for facts that are missing or of another form.
 
     Raises:
-        BadBundle: The record is broken; the bundle's answers do not depend on it.
+        UnusableBundleError: The record is broken; the bundle's answers do not depend on it.
     """
     path = get_record_folder(bundle) / GATE_FILE
     try:
@@ -43,7 +43,7 @@ def read_gate_record(bundle: Path, parse: Callable[[dict[str, Any]], T]) -> T | 
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadBundle(
+        raise UnusableBundleError(
             f"{path}: the result of the gate cannot be read ({error}). To compare two bundles "
             "again: agent models show --against."
         ) from error
@@ -142,7 +142,7 @@ def load_gate_record(bundle: Path) -> GateRecord | None:
     """Load the verdict in a bundle's record; None where it was never compared with another.
 
     Raises:
-        BadBundle: The record is broken.
+        UnusableBundleError: The record is broken.
     """
     return read_gate_record(bundle, _parse_record)
 
@@ -296,7 +296,7 @@ def has_evidence(bundle: Path, before: str | None) -> bool:
         return True
     try:
         record = load_gate_record(bundle)
-    except BadBundle:
+    except UnusableBundleError:
         return False
     return record is not None and record.gate == "recommended" and record.current == before
 
@@ -310,7 +310,7 @@ def describe_gate(bundle: Path, before: str | None) -> str:
     """
     try:
         record = load_gate_record(bundle)
-    except BadBundle as broken:
+    except UnusableBundleError as broken:
         return str(broken)
     if record is None:
         again = (
@@ -335,10 +335,10 @@ def require_same_codes(name: str, taxonomy: Taxonomy, active: Taxonomy) -> None:
         active: The active taxonomy.
 
     Raises:
-        WrongUse: The structure codes differ.
+        UsageError: The structure codes differ.
     """
     if differing := sorted(set(taxonomy.codes) ^ set(active.codes)):
-        raise WrongUse(
+        raise UsageError(
             f"{name} has other structure codes than the active taxonomy ({', '.join(differing)}), "
             "and PCs with different codes cannot work on one order. Promote it on all PCs at once: "
             f"agent models promote {name}."
@@ -349,10 +349,10 @@ def require_known_impact(impact: Impact) -> None:
     """Refuse a promotion whose effect on orders is not known.
 
     Raises:
-        WrongUse: The bundle has not answered every field that counts.
+        UsageError: The bundle has not answered every field that counts.
     """
     if impact.unasked:
-        raise WrongUse(
+        raise UsageError(
             f"{impact.bundle} has no answer for {impact.unasked} fields of the last {impact.days} "
             f"days, so its effect on orders is unknown. Run agent models reprocess --bundle "
             f"{impact.bundle} --shadow --days {impact.days}, or choose on its page “Classify the "

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.labelled_import import make_loader
-from agent.objects import ObjectsUnavailable
+from agent.objects import ObjectsUnavailableError
 from agent.pipeline import select_maps
 from agent.retrain.progress import Step
-from agent.store import GIVEN, MicrographResult, StoreFault, find_given
+from agent.store import GIVEN, MicrographResult, StoreFaultError, find_given
 from agent.triage import triage
 from model import ModelError
 
@@ -134,7 +134,7 @@ def judge_patiently(
     while True:
         try:
             return _judge_batch(store, judge, numbers, role=role, now=now)
-        except (StoreFault, ObjectsUnavailable) as fault:
+        except (StoreFaultError, ObjectsUnavailableError) as fault:
             log.warning("reprocess.waits", reason=str(fault))
             pause(AGAIN_S[min(failures, len(AGAIN_S) - 1)])
             failures += 1
@@ -227,7 +227,7 @@ def _load(archive: Archive, view: MicrographView) -> Field | str:
     microscope = view.process_data.get("microscope", "")
     try:
         return make_loader(archive, view.sha256, view.page, view.um_per_px, microscope)()
-    except BadStore as error:
+    except StoreError as error:
         return str(error)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.labelled_import import get_key
 from agent.orders.judge.limit import Limit, find_bound
 from agent.roundrobin.panel import Panel, RaterAnswer, image_results
@@ -164,10 +164,10 @@ def require_name(name: str) -> str:
     """Return a campaign's name if it is valid.
 
     Raises:
-        WrongUse: It is not.
+        UsageError: It is not.
     """
     if not NAME.fullmatch(name):
-        raise WrongUse(
+        raise UsageError(
             f"a name here has up to 40 letters, digits, dots and dashes; found {name!r}."
         )
     return name
@@ -189,14 +189,14 @@ def set_up(
     """Set a campaign up.
 
     Raises:
-        WrongUse: A name, a micrograph, a code or a rater is not valid; nothing was written.
+        UsageError: A name, a micrograph, a code or a rater is not valid; nothing was written.
     """
     if not images:
-        raise WrongUse("a campaign needs at least one micrograph.")
+        raise UsageError("a campaign needs at least one micrograph.")
     if twice := _find_duplicate([image.micrograph for image in images]):
-        raise WrongUse(f"micrograph {twice} is named twice.")
+        raise UsageError(f"micrograph {twice} is named twice.")
     if twice := _find_duplicate([rater.account for rater in raters if rater.account]):
-        raise WrongUse(f"account {twice} is invited twice.")
+        raise UsageError(f"account {twice} is invited twice.")
     _refuse_unknown_accounts(store, raters)
     known = taxonomy.code
     checked = [
@@ -227,11 +227,11 @@ def get_campaign(store: Store, name: str) -> Campaign:
     """Return a campaign.
 
     Raises:
-        WrongUse: There is none of that name.
+        UsageError: There is none of that name.
     """
     campaign = store.campaigns.find(name)
     if campaign is None:
-        raise WrongUse(f"there is no campaign {name!r}; agent roundrobin list shows all.")
+        raise UsageError(f"there is no campaign {name!r}; agent roundrobin list shows all.")
     return campaign
 
 
@@ -242,10 +242,10 @@ def invite(store: Store, campaign: Campaign, invited: Invited, *, by: str, at: d
         The pseudonym.
 
     Raises:
-        WrongUse: The account is unknown, or invited already.
+        UsageError: The account is unknown, or invited already.
     """
     if invited.account and any(other.account == invited.account for other in campaign.raters):
-        raise WrongUse(f"account {invited.account} is invited already.")
+        raise UsageError(f"account {invited.account} is invited already.")
     _refuse_unknown_accounts(store, [invited])
     number = max((int(other.pseudonym[1:]) for other in campaign.raters), default=0) + 1
     rater = NewRater(f"R{number:02d}", invited.name, invited.team, invited.account)
@@ -263,7 +263,7 @@ def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
         Public ids of those; they are in the review queue now.
 
     Raises:
-        WrongUse: No such campaign, or it is not open.
+        UsageError: No such campaign, or it is not open.
     """
     store.campaigns.close(name, by=by, at=at)
     campaign = get_campaign(store, name)
@@ -303,7 +303,7 @@ def _refuse_unknown_accounts(store: Store, raters: Sequence[Invited]) -> None:
     if missing := [
         rater.account for rater in raters if rater.account and rater.account not in known
     ]:
-        raise WrongUse(f"there is no account {missing[0]!r}; agent users list shows all.")
+        raise UsageError(f"there is no account {missing[0]!r}; agent users list shows all.")
 
 
 def _assign_pseudonyms(raters: Sequence[Invited], seed: int) -> list[NewRater]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import reports
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.files.csv_export import format_csv
 from agent.files.whole_file import write_whole
 from agent.orders.judge.limit import Direction, Limit, limit_at
@@ -85,10 +85,10 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
         The number of runs.
 
     Raises:
-        WrongUse: There is a plan of that name.
+        UsageError: There is a plan of that name.
     """
     if store.records.latest(PLAN, name) is not None:
-        raise WrongUse(f"there is a plan {name!r} already; take another name.")
+        raise UsageError(f"there is a plan {name!r} already; take another name.")
     runs = plan_runs(
         list(codes), operators, microscopes, images=images, preparations=preparations, seed=seed
     )
@@ -112,11 +112,11 @@ def get_plan(store: Store, name: str) -> tuple[list[StudyRun], dict[str, str]]:
     """Return a plan's runs and the true code of each specimen.
 
     Raises:
-        WrongUse: There is no plan of that name.
+        UsageError: There is no plan of that name.
     """
     record = store.records.latest(PLAN, name)
     if record is None:
-        raise WrongUse(f"there is no plan {name!r}; agent msa plan makes one.")
+        raise UsageError(f"there is no plan {name!r}; agent msa plan makes one.")
     return [run_from_json(run) for run in record.facts["runs"]], record.facts["codes"]
 
 
@@ -124,7 +124,7 @@ def gather_results(store: Store, name: str) -> Gathered:
     """Collect the model's live results of a plan's images.
 
     Raises:
-        WrongUse: There is no plan of that name.
+        UsageError: There is no plan of that name.
     """
     runs, codes = get_plan(store, name)
     known = {run.number: run for run in runs}
@@ -179,12 +179,12 @@ def gather_codes(store: Store, name: str, said: Mapping[str, str | None]) -> Gat
         said: Number of a run → its code, None for one that could not be told.
 
     Raises:
-        WrongUse: There is no such plan or run.
+        UsageError: There is no such plan or run.
     """
     runs, codes = get_plan(store, name)
     known = {str(run.number): run for run in runs}
     if strangers := [number for number in said if number not in known]:
-        raise WrongUse(f"there is no run {strangers[0]!r} in plan {name!r}; it has {len(runs)}.")
+        raise UsageError(f"there is no run {strangers[0]!r} in plan {name!r}; it has {len(runs)}.")
     return Gathered(
         measured=tuple(
             Measured(run, codes[run.specimen], said[number])
@@ -249,10 +249,10 @@ def write_report(
         The values of the JSON file.
 
     Raises:
-        WrongUse: There is no result yet.
+        UsageError: There is no result yet.
     """
     if not gathered.measured:
-        raise WrongUse(
+        raise UsageError(
             f"Plan {name!r} has no results: no image has it as its order number. Check the "
             "pattern of the source, or give the codes that raters filled in with --codes CSV."
         )

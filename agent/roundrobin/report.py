@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.roundrobin.campaign import build_panel, get_campaign, model_answers
 from agent.roundrobin.rater_statistics import study
 from agent.roundrobin.report_page import build_report, study_to_json
@@ -93,12 +93,12 @@ def write(
         The values of the JSON file.
 
     Raises:
-        WrongUse: No such campaign or rater, or it is not closed: raters must not see the answers of
-            others.
+        UsageError: No such campaign or rater, or it is not closed: raters must not see the answers
+            of others.
     """
     campaign = get_campaign(store, name)
     if campaign.closed_at is None:
-        raise WrongUse(f"campaign {name!r} is not closed yet: agent roundrobin close {name}.")
+        raise UsageError(f"campaign {name!r} is not closed yet: agent roundrobin close {name}.")
     ratings = store.campaigns.ratings(name)
     views = _views(store, campaign)
     bundles = sorted({view.result.bundle for view in views.values() if view.result.bundle})
@@ -107,7 +107,7 @@ def write(
     if wanted.raters:
         if unknown := [rater for rater in wanted.raters if rater not in panel.raters]:
             known = ", ".join(panel.raters)
-            raise WrongUse(f"campaign {name!r} has no rater {unknown[0]!r}; there are {known}.")
+            raise UsageError(f"campaign {name!r} has no rater {unknown[0]!r}; there are {known}.")
         panel = panel.of(wanted.raters)
     called = {rater.pseudonym: rater.name for rater in campaign.raters} if wanted.names else {}
     results = study(panel)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.errors import OutOfResources, is_out_of_resources
+from agent.errors import OutOfResourcesError, is_out_of_resources
 from agent.orders.instruments.instrument_checks import judge_references
 from agent.retrain.bundle_registry import list_previous_bundles
 from agent.service.composition import build_policy, load_bundle
 from agent.service.data_folder import bundles_folder, clock
 from agent.service.health.database_clock import DatabaseClock
 from agent.service.jobs.instrument_check import cropping_apart
-from agent.store import BY_AGENT, REFUSED, RolloutState, StoreFault
+from agent.store import BY_AGENT, REFUSED, RolloutState, StoreFaultError
 from agent.store.sites.fleet import list_seen
 from model import ModelError
 from reports import Message, marked
@@ -66,8 +66,8 @@ class RingTrial:
         """Judge the reference images, record the answers, return whether this PC takes the bundle.
 
         Raises:
-            OutOfResources: An image cannot be read for want of files or memory.
-            StoreFault: The database is away.
+            OutOfResourcesError: An image cannot be read for want of files or memory.
+            StoreFaultError: The database is away.
         """
         with cropping_apart(self._settings) as crops:
             judged = judge_references(
@@ -175,7 +175,7 @@ class CurrentBundle:
             Whether there is another classifier now.
         """
         before = self.classifier
-        with suppress(StoreFault):  # the database is away: what serves goes on
+        with suppress(StoreFaultError):  # the database is away: what serves goes on
             wanted = self.store.rollouts.find_wanted()
             if wanted.name is None or wanted.ticket is None:
                 self._ticket = None
@@ -208,7 +208,7 @@ class CurrentBundle:
             own = self.classifier if self.name == name else None
             classifier = own or self._load(name)
             is_taken = self._get_trial().judge(ticket, classifier)
-        except (ModelError, OSError, MemoryError, OutOfResources) as error:
+        except (ModelError, OSError, MemoryError, OutOfResourcesError) as error:
             self._fail_to_try(name, ticket, error)
             return
         if is_taken:
@@ -219,7 +219,7 @@ class CurrentBundle:
 
     def _fail_to_try(self, name: str, ticket: RolloutTicket, error: BaseException) -> None:
         """Record why the bundle of a rollout is not used here; the promoted one is."""
-        is_short = isinstance(error, OutOfResources) or is_out_of_resources(error)
+        is_short = isinstance(error, OutOfResourcesError) or is_out_of_resources(error)
         self._try_again_s = time.monotonic() + (SOON_S if is_short else TRIED_AGAIN_S)
         why = str(error) if is_short else self._get_trial().report_failure(ticket, name, str(error))
         self._follow(self.store.promotions.find_current())

@@ -19,11 +19,11 @@ from agent.imaging import WALL_CLOCK, CropPool
 from agent.needle_truth import needle_calibration
 from agent.needles import LengthCorrection, SizeRule
 from agent.needles.measuring import NeedleMeasurer
-from agent.orders import BadSpecification, Specifications, list_valid_limits, read_specifications
+from agent.orders import SpecificationError, Specifications, list_valid_limits, read_specifications
 from agent.orders.facts.order_policy import build_provenance, note_specifications, read_taxonomy
 from agent.orders.judge.method_validation import load_scopes
 from agent.orders.specifications.specification_history import STATE, TAXONOMY
-from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, Stalled, choose_archiving
+from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, StalledError, choose_archiving
 from agent.retrain.bundle_registry import require_allowed
 from agent.service.data_folder import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
@@ -62,7 +62,7 @@ def open_store(
         on_upgrade: Called with how far an upgrade of the schema is, every few seconds.
 
     Raises:
-        BadStore: It cannot be used.
+        StoreError: It cannot be used.
     """
 
     def listen(upgrade: Upgrade) -> None:
@@ -198,7 +198,7 @@ def build_demands(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> D
     """Return what the lab demands of a candidate, at the limits that are valid today.
 
     Raises:
-        BadSpecification: The limits cannot be read, so that the risk is not known.
+        SpecificationError: The limits cannot be read, so that the risk is not known.
     """
     from agent.retrain import Demands  # noqa: PLC0415 - PyTorch takes seconds
     from model import GateThresholds  # noqa: PLC0415 - PyTorch takes seconds
@@ -286,13 +286,13 @@ def _load_earlier(settings: Settings, store: Store, name: str) -> BundleChoice |
     """Load the bundle that began a specimen; None where it is gone.
 
     Raises:
-        Stalled: It cannot be read for want of files or memory.
+        StalledError: It cannot be read for want of files or memory.
     """
     try:
         classifier = load_bundle(settings, name)
     except (ModelError, OSError, MemoryError) as error:
         if is_out_of_resources(error):
-            raise Stalled(f"bundle {name} cannot be read for now: {error}") from error
+            raise StalledError(f"bundle {name} cannot be read for now: {error}") from error
         log.error("bundle.refused", bundle=name, reason=str(error))  # noqa: TRY400 - one sentence
         return None
     return classifier, build_policy(settings, classifier, store)
@@ -338,7 +338,7 @@ class Demanded:
             self._last_read = content
             try:
                 self._known = note_specifications(self._settings, self._store, now=self._now())
-            except BadSpecification as error:
+            except SpecificationError as error:
                 log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - one sentence
         return self._known
 

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.evidence import anchors
 from agent.evidence.anchors import Anchor, LostActs
 from agent.files import shares
@@ -243,11 +243,11 @@ def require_newest(settings: Settings, store: Store, *, now: datetime) -> tuple[
     """Return what the operator should check.
 
     Raises:
-        BadStore: Work must not begin: another copy of the lab's data runs.
+        StoreError: Work must not begin: another copy of the lab's data runs.
     """
     check = check_start(settings, store, now=now)
     if check.refusal:
-        raise BadStore(check.refusal)
+        raise StoreError(check.refusal)
     return check.warnings
 
 
@@ -318,7 +318,7 @@ def _find_recorded(store: Store) -> LostActs | None:
 def _list_missing(settings: Settings, store: Store, known: Iterable[Anchor]) -> list[Anchor]:
     """Return the ends that the database lacks and that no restore explains, the highest first."""
     notes: list[Anchor] = []
-    with suppress(BadStore):
+    with suppress(StoreError):
         notes += anchors.iter_notes(settings.store.folder)
     missing = anchors.check(store, (*known, *notes)).unexplained
     return sorted(missing, key=lambda anchor: anchor.number, reverse=True)

@@ -70,7 +70,7 @@ from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
 from agent.service.worker import Worker
 from agent.settings.root import RECIPE
-from agent.store import StoreFault
+from agent.store import StoreFaultError
 from agent.store.sites.fleet import KEY, describe_pc
 from agent.store.sites.site_folders import get_own_file
 from agent.web import is_this_pc_alone, refuse_strangers
@@ -399,7 +399,7 @@ class Agent:
                 affected=affected,
                 outside=self._outside,
             )
-        except (StoreFault, AgentError) as fault:
+        except (StoreFaultError, AgentError) as fault:
             if self.problems.say("database", str(fault)):
                 log.warning("store.unreachable", reason=str(fault))
             return
@@ -496,7 +496,7 @@ class Agent:
         try:
             store.agents.record_heartbeat({"stopped": True}, at=self._now())
             write_presence(self._settings, store, now=self._now(), is_stopped=True)
-        except (StoreFault, AgentError) as fault:
+        except (StoreFaultError, AgentError) as fault:
             log.warning("store.unreachable", reason=str(fault))
 
     @contextmanager

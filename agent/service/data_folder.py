@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from agent.errors import BadStore, WrongUse
+from agent.errors import StoreError, UsageError
 from agent.settings import find_pc_name
 from agent.store.sites.site_folders import get_own_file
 
@@ -75,25 +75,25 @@ class Lock:
         """Acquire it.
 
         Raises:
-            WrongUse: Another process has it; the message names it.
-            BadStore: The data folder cannot be written.
+            UsageError: Another process has it; the message names it.
+            StoreError: The data folder cannot be written.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | _CLOSE_ON_EXEC, 0o644)
         except OSError as error:
-            raise BadStore(f"{self._path}: cannot be written ({error.strerror}).") from error
+            raise StoreError(f"{self._path}: cannot be written ({error.strerror}).") from error
         if not _locked_within(descriptor, PATIENCE_S):
             holder = os.pread(descriptor, 32, 0) if hasattr(os, "pread") else b""
             os.close(descriptor)
             pid = holder.decode(errors="replace").strip()
-            raise WrongUse(self._taken.format(who=f" (process {pid})" if pid else ""))
+            raise UsageError(self._taken.format(who=f" (process {pid})" if pid else ""))
         try:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
         except OSError as error:
             os.close(descriptor)
-            raise BadStore(f"{self._path}: cannot be written ({error.strerror}).") from error
+            raise StoreError(f"{self._path}: cannot be written ({error.strerror}).") from error
         self._descriptor = descriptor
 
     def release(self) -> None:
@@ -249,8 +249,8 @@ class RunLock(Lock):
         """Acquire it; the folder of an agent that died on another PC is taken over.
 
         Raises:
-            WrongUse: Another process has it, of this PC or of another one; the message names it.
-            BadStore: The data folder cannot be written.
+            UsageError: Another process has it, of this PC or of another one; the message names it.
+            StoreError: The data folder cannot be written.
         """
         super().acquire()
         if self._presence is None:
@@ -279,9 +279,9 @@ class RunLock(Lock):
         super().release()
 
     def require_held(self) -> None:
-        """Raise `BadStore` where an agent of another PC took the folder over."""
+        """Raise `StoreError` where an agent of another PC took the folder over."""
         if self._taker:
-            raise BadStore(
+            raise StoreError(
                 f"{self._path.parent}: {_name(self._taker)} took this folder over while this agent "
                 f"stood still. {ONE_PC}"
             )
@@ -297,7 +297,7 @@ class RunLock(Lock):
             if now and now.is_stopped:
                 return
             if now and now != before:
-                raise WrongUse(
+                raise UsageError(
                     f"{self._path.parent}: {_name(now)} is running on this folder. {ONE_PC}"
                 )
         import structlog  # noqa: PLC0415 - `agent status` asks for a lock, and is to be quick

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from agent import log as logs
-from agent.errors import AgentError, BadSettings, WrongUse
+from agent.errors import AgentError, BadSettingsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -55,7 +55,7 @@ MORE_WILLINGLY = "300"
 """Where memory runs out the system ends the pages before the agent that takes files."""
 
 
-class WebServerEnded(AgentError):  # noqa: N818 - it says what happened
+class WebServerEndedError(AgentError):
     """The web server ended by itself; the log says why."""
 
 
@@ -158,7 +158,7 @@ def _serve(settings: Settings, listener: socket.socket, voice: Voice, lives: Con
         while pages.is_alive() and not lives.poll(PARENT_EVERY_S):
             pass
         if not pages.is_alive():
-            raise WebServerEnded("its web server ended unexpectedly")
+            raise WebServerEndedError("its web server ended unexpectedly")
         pages.stop()
         pages.join(ENDS_S)
 
@@ -233,8 +233,8 @@ class Pages(threading.Thread):
         on_beat: Awaited every few seconds, as long as the server answers.
 
     Raises:
-        WrongUse: Another process has the port.
-        BadSettings: Certificate and key cannot be used.
+        UsageError: Another process has the port.
+        BadSettingsError: Certificate and key cannot be used.
     """
 
     def __init__(
@@ -298,16 +298,16 @@ def refuse_bad_certificate(web: WebSection) -> None:
     """Refuse a certificate or key that no browser would accept.
 
     Raises:
-        BadSettings: Names which, and why.
+        BadSettingsError: Names which, and why.
     """
     if not web.certificate and not web.key:
         return
     if not (web.certificate and web.key):
-        raise BadSettings("[web]: certificate and key belong together; one is missing.")
+        raise BadSettingsError("[web]: certificate and key belong together; one is missing.")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(web.certificate, web.key)
     except (OSError, ssl.SSLError) as error:
-        raise BadSettings(
+        raise BadSettingsError(
             f"[web] certificate {web.certificate} with key {web.key} cannot be used: {error}; "
             "both are PEM files that this account may read."
         ) from error
@@ -324,7 +324,7 @@ def listen(web: WebSection) -> socket.socket:
     """Open the socket that the page listens at.
 
     Raises:
-        WrongUse: Another process has the port.
+        UsageError: Another process has the port.
     """
     family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -335,7 +335,7 @@ def listen(web: WebSection) -> socket.socket:
         bound.listen(WAITING)  # a request before the server runs waits, and is not refused
     except OSError as error:
         bound.close()
-        raise WrongUse(
+        raise UsageError(
             f"web.port: {web.host}:{web.port} cannot be used ({error.strerror or error}); "
             "set another port, or stop the program that uses it."
         ) from error
@@ -363,8 +363,8 @@ class PageProcess(threading.Thread):
         listener: A socket that listens already; None: one is opened.
 
     Raises:
-        WrongUse: Another process has the port.
-        BadSettings: Certificate and key cannot be used.
+        UsageError: Another process has the port.
+        BadSettingsError: Certificate and key cannot be used.
     """
 
     def __init__(

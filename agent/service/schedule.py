@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from agent.delivery.mail import send_notice
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 from agent.nightly import (
     missing_nights,
     missing_periods,
@@ -43,10 +43,10 @@ from agent.service.jobs.retrain import (
     train_in_child,
 )
 from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in_child
-from agent.service.jobs.supervisor import Cancelled
+from agent.service.jobs.supervisor import JobCancelledError
 from agent.settings import WEEKDAYS
 from agent.site_time import compute_age, compute_night_period, night_of
-from agent.store import StoreFault
+from agent.store import StoreFaultError
 from agent.store.sites.site_folders import reports_folder
 from agent.triage import Handling, Reason
 from model import ModelError
@@ -99,7 +99,7 @@ class PeriodicThread(threading.Thread):
         problem: Message | str | None
         try:
             problem = self._errand()
-        except (AgentError, ModelError, StoreFault, OSError) as fault:
+        except (AgentError, ModelError, StoreFaultError, OSError) as fault:
             problem = f"{self.name}: {fault}"
         except Exception as error:
             log.exception("errand.crashed", errand=self.name)
@@ -354,9 +354,12 @@ class RetrainScheduler:
     def _guarded(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (WrongUse, Cancelled) as ended:  # no bundle yet, the same runs by hand, or an act
+        except (
+            UsageError,
+            JobCancelledError,
+        ) as ended:  # no bundle yet, the same runs by hand, or an act
             log.info("candidate.waits", job=what, reason=str(ended))
-        except (AgentError, ModelError, StoreFault, OSError) as error:
+        except (AgentError, ModelError, StoreFaultError, OSError) as error:
             self._problems.say(what, f"{what}: {error}")
             log.error("candidate.failed", job=what, reason=str(error))  # noqa: TRY400 - one sentence
         except Exception as error:

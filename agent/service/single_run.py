@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.orders.facts.order_policy import build_provenance
-from agent.pipeline import BatchOutcome, Stalled
+from agent.pipeline import BatchOutcome, StalledError
 from agent.service.active_bundle import CurrentBundle
 from agent.service.composition import make_pipeline, make_pool
 from agent.service.data_folder import RunLock, clock
@@ -23,7 +23,7 @@ from agent.service.jobs.exchange import find_position, take_lists
 from agent.service.jobs.instrument_check import check_when_due
 from agent.service.source_thread import build_watcher, write_down
 from agent.service.statements import StatementKeeper
-from agent.store import StoreFault
+from agent.store import StoreFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,7 +83,7 @@ def run_once(
         should_stop: Called between files.
 
     Raises:
-        WrongUse: An agent is running here already.
+        UsageError: An agent is running here already.
     """
     with (
         RunLock.of(settings),
@@ -154,7 +154,7 @@ class _Run:
             return
         try:
             check_when_due(self._settings, self._store, self._bundle.classifier, at=self._now())
-        except StoreFault as fault:
+        except StoreFaultError as fault:
             self._wait_for_store(fault)
 
     def _look(self, watches: Sequence[SourceWatcher], looks_at_s: dict[str, float]) -> None:
@@ -166,7 +166,7 @@ class _Run:
             try:
                 look, provenance = watched.look(now_s), self._provenances.get(name)
                 write_down(look, watched, self._store, at=self._now(), source=provenance)
-            except StoreFault as fault:
+            except StoreFaultError as fault:
                 self._wait_for_store(fault)
             looks_at_s[name] = watched.next_look_at_s(time.monotonic())
 
@@ -183,7 +183,7 @@ class _Run:
                 should_stop=self._should_stop,
                 on_file=lambda _: self._count(),
             )
-        except (Stalled, StoreFault) as stalled:
+        except (StalledError, StoreFaultError) as stalled:
             self._wait_for_store(stalled)
             return 1
         self._keeper.freeze_touched()
@@ -198,7 +198,7 @@ class _Run:
         if self._bundle.waits_for and self._bundle.refresh():
             self._pipeline.use(self._bundle.classifier, self._bundle.policy())
         if self._bundle.waits_for:
-            raise Stalled(self._bundle.waits_for)
+            raise StalledError(self._bundle.waits_for)
 
     def _wait_for_store(self, fault: Exception) -> None:
         """Wait a moment for disk or database. Raises the fault when it lasts."""
@@ -207,7 +207,7 @@ class _Run:
             self._stalled_at_s = now_s
             log.warning("work.stalled", reason=str(fault))
         if now_s - self._stalled_at_s > STALLED_AT_MOST_S:
-            raise BadStore(f"{fault}; nothing is lost, run it again.") from fault
+            raise StoreError(f"{fault}; nothing is lost, run it again.") from fault
         time.sleep(1.0)
 
     def _count(self) -> None:

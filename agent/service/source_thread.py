@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.orders.facts.order_policy import build_provenance, is_urgent
-from agent.store import NOT_A_FILE, SourceHealth, StoreFault
+from agent.store import NOT_A_FILE, SourceHealth, StoreFaultError
 from agent.watch import EventListener, Kind, SourceWatcher, classify_name
 from agent.watch.source_watcher import NOT_A_FILE_SENTENCE
 
@@ -81,7 +81,7 @@ def write_down(
         How many files are new in the queue.
 
     Raises:
-        StoreFault: The database cannot be written now; nothing is lost, it is offered again.
+        StoreFaultError: The database cannot be written now; nothing is lost, it is offered again.
     """
     if source and (look.listed or look.settling or look.at_rest or look.ignored):
         folder = str(watched.folder)
@@ -145,7 +145,7 @@ def _iter_written(
         group = waiting.pop()
         try:
             write(group)
-        except (StoreFault, BadStore):
+        except (StoreFaultError, StoreError):
             raise
         except Exception as error:
             if len(group) > 1:
@@ -214,7 +214,7 @@ class SourceWatch(threading.Thread):
         """List once and store it; return how long (s) to wait before the next round."""
         try:
             pause_s = self._round()
-        except (StoreFault, BadStore) as fault:
+        except (StoreFaultError, StoreError) as fault:
             return self._again(str(fault))
         except Exception as error:
             log.exception("folder.crashed", source=self._source.name)

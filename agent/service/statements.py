@@ -18,7 +18,7 @@ import structlog
 
 from agent.archive import Archive
 from agent.errors import AgentError
-from agent.objects import ObjectsUnavailable
+from agent.objects import ObjectsUnavailableError
 from agent.orders.facts.order_policy import load_policy, taxonomy_in_force
 from agent.orders.instruments.instrument_holds import load_holds
 from agent.orders.judge.assessment import Position, begin, list_touched
@@ -28,7 +28,7 @@ from agent.orders.statements.statement_files import PDF, Signer, find_signer, wr
 from agent.service.copies import keep_end, lacks_kept_end, record_older
 from agent.service.data_folder import bundles_folder, clock
 from agent.site_time import compute_age
-from agent.store import StoreFault
+from agent.store import StoreFaultError
 from model import ModelError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ LOOKED_AT_AGAIN = timedelta(minutes=1)
 
 
 def make_lab(settings: Settings, store: Store, *, now: datetime) -> OrderPolicy:
-    """Read what the lab has laid down for its orders. Raises `BadSpecification`."""
+    """Read what the lab has laid down for its orders. Raises `SpecificationError`."""
     taxonomy = taxonomy_in_force(settings, store)
     return load_policy(settings, store, taxonomy, now=now, held=load_holds(settings, store))
 
@@ -127,7 +127,7 @@ class StatementKeeper:
             note = self.tend()
             while self._filed != self._store.statements.newest_id():
                 note = self.tend()
-        except ObjectsUnavailable as error:
+        except ObjectsUnavailableError as error:
             return f"files of statements: {error}"
         return note
 
@@ -137,7 +137,7 @@ class StatementKeeper:
         A statement that no page can be made of is logged once; its document is frozen all the same.
         One whose pictures are only in an object storage that is away waits, and no other does.
         """
-        away: ObjectsUnavailable | None = None
+        away: ObjectsUnavailableError | None = None
         most = PER_ROUND + len(self._broken)
         lacking = self._store.statements.lacking(PDF, most)
         for statement in lacking:
@@ -145,9 +145,9 @@ class StatementKeeper:
                 continue
             try:
                 self._write(statement, signer)
-            except ObjectsUnavailable as error:
+            except ObjectsUnavailableError as error:
                 away = error
-            except (StoreFault, OSError):
+            except (StoreFaultError, OSError):
                 raise  # database or disk: the next round writes it
             except Exception:
                 self._broken.add(statement.sha256)
@@ -229,7 +229,7 @@ class StatementKeeper:
                 record_older(self._settings, self._store, now=self._now())
             self.freeze_touched(most=MOST_AFTER_AN_ACT, patience_s=PATIENCE_S)
             keep_end(self._settings, self._store, now=self._now())
-        except (AgentError, ModelError, StoreFault, OSError) as fault:
+        except (AgentError, ModelError, StoreFaultError, OSError) as fault:
             log.warning("statement.delayed", reason=str(fault))
         except Exception:
             log.exception("statement.delayed")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.errors import BadStore
-from agent.pipeline import Stalled
+from agent.errors import StoreError
+from agent.pipeline import StalledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,7 +138,7 @@ class Worker(threading.Thread):
         try:
             files = self._round(self._pace.files())
             self._release_if_idle(files)
-        except (Stalled, BadStore) as stalled:
+        except (StalledError, StoreError) as stalled:
             self._release_held()
             return self._again("work", str(stalled))
         except Exception as error:
@@ -176,7 +176,7 @@ class Worker(threading.Thread):
         self._outdated = self._bundle.refresh() or self._outdated
         self._problems.say("bundle", self._bundle.problem)
         if self._bundle.waits_for:
-            raise Stalled(self._bundle.waits_for)
+            raise StalledError(self._bundle.waits_for)
         if self._problems.say("gpu", self._bundle.trouble):
             log.warning("gpu.trouble", reason=self._bundle.trouble or "over")
         pipeline = self._ready()

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError
 
-from agent.errors import BadSettings, hide_passwords
+from agent.errors import BadSettingsError, hide_passwords
 from agent.settings.root import ENV_PREFIX, Objective, Settings, Source
 from agent.settings.section import AddressMark, PathMark, Right, describe_toml_fault
 
@@ -315,16 +315,16 @@ def find_file(given: str | None, environment: Mapping[str, str] = os.environ) ->
     """Return the settings file: given, AGENT_CONFIG, ./agent.toml, or in the platform's folder.
 
     Raises:
-        BadSettings: A named file does not exist, or a move into its folder did not finish.
+        BadSettingsError: A named file does not exist, or a move into its folder did not finish.
     """
     for named, by in ((given, "--config"), (environment.get("AGENT_CONFIG"), "AGENT_CONFIG")):
         if named:
             path = Path(named).expanduser()
             refuse_unfinished_move(path if path.is_dir() else path.parent)
             if path.is_dir():
-                raise BadSettings(f"{path} (from {by}) is a folder. Name {path / FILE_NAME}.")
+                raise BadSettingsError(f"{path} (from {by}) is a folder. Name {path / FILE_NAME}.")
             if not path.is_file():
-                raise BadSettings(f"No such file: {path} (from {by}).")
+                raise BadSettingsError(f"No such file: {path} (from {by}).")
             return path.absolute()
     usual = (Path.cwd() / FILE_NAME, platform_folder(environment) / FILE_NAME)
     for path in usual:
@@ -340,9 +340,9 @@ def has_unfinished_move(folder: Path) -> bool:
 
 
 def refuse_unfinished_move(folder: Path) -> None:
-    """Raise `BadSettings` if `agent restore --to` into a folder did not finish."""
+    """Raise `BadSettingsError` if `agent restore --to` into a folder did not finish."""
     if has_unfinished_move(folder):
-        raise BadSettings(
+        raise BadSettingsError(
             f"The move of a lab into {folder.absolute()} did not finish. Repeat it: agent "
             f"restore FILE --to {folder.absolute()}"
         )
@@ -368,7 +368,7 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
         environment: Its `AGENT_…` variables override the file.
 
     Raises:
-        BadSettings: Names the file, the key, what was found and what is expected.
+        BadSettingsError: Names the file, the key, what was found and what is expected.
     """
     _refuse_unknown_variables(environment)
     text = ""
@@ -377,17 +377,19 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
         given = tomllib.loads(text)
     except OSError as error:
         how = ". Run the command as root (sudo)" if isinstance(error, PermissionError) else ""
-        raise BadSettings(f"{file}: cannot be read ({error.strerror or error}){how}.") from error
+        raise BadSettingsError(
+            f"{file}: cannot be read ({error.strerror or error}){how}."
+        ) from error
     except UnicodeDecodeError as error:
-        raise BadSettings(f"{file}: not valid TOML: {error}.") from error
+        raise BadSettingsError(f"{file}: not valid TOML: {error}.") from error
     except tomllib.TOMLDecodeError as error:
-        raise BadSettings(f"{file}: {describe_toml_fault(text, error)}") from error
+        raise BadSettingsError(f"{file}: {describe_toml_fault(text, error)}") from error
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        raise BadSettings(describe_fault(error, file, environment)) from error
+        raise BadSettingsError(describe_fault(error, file, environment)) from error
     except SettingsError as error:
-        raise BadSettings(describe_bad_json(error, environment)) from error
+        raise BadSettingsError(describe_bad_json(error, environment)) from error
     absolute = _with_absolute_paths(settings, file.parent if file else Path.cwd())
     absolute = absolute.read_from(file)
     _refuse_own_data(absolute, file)
@@ -400,7 +402,7 @@ def _refuse_own_data(settings: Settings, file: Path | None) -> None:
     """Refuse a source that holds the data folder: each crop would count as a micrograph."""
     for source in settings.sources:
         if settings.store.folder.is_relative_to(source.folder):
-            raise BadSettings(
+            raise BadSettingsError(
                 f"{file or 'settings'}: source {source.name}: {source.folder} contains the data "
                 f"folder {settings.store.folder}, whose crops would be processed as micrographs. "
                 "Name the export folder of the microscope, or change [store] folder."
@@ -411,7 +413,7 @@ def _refuse_overlap(settings: Settings, file: Path | None) -> None:
     """Refuse a source inside another: a micrograph would belong to the one that lists it first."""
     for inner, outer in permutations(settings.sources, 2):
         if inner.folder.is_relative_to(outer.folder):
-            raise BadSettings(
+            raise BadSettingsError(
                 f"{file or 'settings'}: source {inner.name}: {inner.folder} is inside the folder "
                 f"of source {outer.name}, {outer.folder}, so both would process its micrographs. "
                 "Use separate folders."
@@ -425,7 +427,7 @@ def _refuse_own_writing(settings: Settings, file: Path | None) -> None:
     written = [path for path in set_paths if path.right is Right.WRITE]
     for inner, outer in product(written, read):
         if inner != outer and inner.path.is_relative_to(outer.path):
-            raise BadSettings(
+            raise BadSettingsError(
                 f"{file or 'settings'}: {inner.label}: {inner.path} is inside {outer.label}, "
                 f"{outer.path}, so the agent would read what it writes there. Use separate folders."
             )
@@ -457,7 +459,9 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
         upper = name.upper()
         if upper.startswith(ENV_PREFIX) and upper not in known | NOT_SETTINGS:
             nearest = difflib.get_close_matches(upper, known, 1, cutoff=0.0)[0]
-            raise BadSettings(f"environment: unknown setting {name}; the nearest is {nearest}.")
+            raise BadSettingsError(
+                f"environment: unknown setting {name}; the nearest is {nearest}."
+            )
 
 
 def _variable_names() -> Iterator[str]:

@@ -11,7 +11,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Array
 
-from agent.errors import BadSettings
+from agent.errors import BadSettingsError
 from agent.settings.loading import read
 from model.durable_file import write_durably
 
@@ -32,7 +32,8 @@ def write_values(file: Path, values: Mapping[str, Mapping[str, str]]) -> Setting
             one of its name.
 
     Raises:
-        BadSettings: The file cannot be read or written, or a value is refused; nothing changed.
+        BadSettingsError: The file cannot be read or written, or a value is refused; nothing
+            changed.
     """
     fresh = file.with_name(f".{file.name}.new")
     lines = _format_lines(values)
@@ -43,12 +44,14 @@ def write_values(file: Path, values: Mapping[str, Mapping[str, str]]) -> Setting
         settings = read(fresh).read_from(file)
         _require_in_effect(settings, values)
         fresh.replace(file)
-    except BadSettings as error:
-        raise BadSettings(str(error).replace(str(fresh), str(file))) from error
+    except BadSettingsError as error:
+        raise BadSettingsError(str(error).replace(str(fresh), str(file))) from error
     except (TOMLKitError, UnicodeDecodeError) as error:
-        raise BadSettings(f"{file}: not valid TOML: {error}. Mend it, then try again.") from error
+        raise BadSettingsError(
+            f"{file}: not valid TOML: {error}. Mend it, then try again."
+        ) from error
     except OSError as error:
-        raise BadSettings(
+        raise BadSettingsError(
             f"{file}: cannot be written ({error.strerror or error}). Give the agent's account the "
             f"right to write there, or write it yourself: {lines}"
         ) from error
@@ -93,17 +96,17 @@ def append_entry(document: TOMLDocument, section: str, keys: Mapping[str, object
 
 
 def _require_in_effect(settings: Settings, values: Mapping[str, Mapping[str, str]]) -> None:
-    """Raise `BadSettings` where the environment overrides what is written."""
+    """Raise `BadSettingsError` where the environment overrides what is written."""
     for section, keys in values.items():
         if section == "sources":
             if all(source.name != keys["name"] for source in settings.sources):
-                raise BadSettings("AGENT_SOURCES in the environment overrides agent.toml.")
+                raise BadSettingsError("AGENT_SOURCES in the environment overrides agent.toml.")
             continue
         part, base = getattr(settings, section), settings.file.parent if settings.file else Path()
         for key, value in keys.items():
             path = os.path.normpath(base / Path(value).expanduser())  # paths are made absolute
             if str(getattr(part, key)) not in {value, path}:
-                raise BadSettings(
+                raise BadSettingsError(
                     f"AGENT_{section.upper()}__{key.upper()} in the environment overrides "
                     "agent.toml."
                 )

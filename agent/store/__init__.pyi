@@ -43,7 +43,7 @@ from .database_copy import TableDigest as TableDigest
 from .people.label_decisions import (
     GIVEN_REFERENCE as GIVEN_REFERENCE,
     Decision as Decision,
-    DecisionConflict as DecisionConflict,
+    DecisionConflictError as DecisionConflictError,
     DoubleReview as DoubleReview,
     Expected as Expected,
     LabelView as LabelView,
@@ -58,7 +58,7 @@ from .people.label_decisions import (
     voter_of as voter_of,
 )
 from .engine import (
-    StoreFault as StoreFault,
+    StoreFaultError as StoreFaultError,
     store_url as store_url,
 )
 from .work.file_states import (
@@ -127,7 +127,7 @@ from .orders.order_views import (
     Unassigned as Unassigned,
 )
 from .own_database import (
-    NothingToBegin as NothingToBegin,
+    NothingToBeginError as NothingToBeginError,
     find_first_act as find_first_act,
     find_mark as find_mark,
     list_opened_sites as list_opened_sites,
@@ -187,7 +187,7 @@ from .sites.sites import (
 )
 from .orders.specimens import (
     Ordered as Ordered,
-    OtherBundle as OtherBundle,
+    OtherBundleError as OtherBundleError,
 )
 from .orders.statements import (
     FROZEN as FROZEN,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Engine, inspect, make_url
 from sqlalchemy.exc import ProgrammingError
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.store import engine as engines
 from agent.store import schema
 from agent.store.engine import Repository
@@ -60,7 +60,7 @@ def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) 
         Table → rows in the copy.
 
     Raises:
-        BadStore: It cannot be copied.
+        StoreError: It cannot be copied.
     """
     if engines.is_sqlite(engine):
         return _copy_sqlite(engine, target, progress)
@@ -102,7 +102,7 @@ def _copy_sqlite(
             copied.execute("PRAGMA journal_mode = DELETE")  # one file, no log next to it
         return _count_copy(target)
     except sqlite3.Error as error:  # of the copy, such as a full disk
-        raise BadStore(
+        raise StoreError(
             f"{target.parent}: the database cannot be copied there ({error})."
         ) from error
 
@@ -131,7 +131,7 @@ def put_back(url: str, copied: Path, *, aside: Path) -> Path | None:
         Where the previous database is now, or None if there was none.
 
     Raises:
-        BadStore: The copy is broken, or newer than this program, or cannot be written there.
+        StoreError: The copy is broken, or newer than this program, or cannot be written there.
     """
     engine = engines.make_engine(url)
     try:
@@ -141,7 +141,7 @@ def put_back(url: str, copied: Path, *, aside: Path) -> Path | None:
     finally:
         engine.dispose()
     if file is None:
-        raise BadStore("a database in memory cannot be restored.")
+        raise StoreError("a database in memory cannot be restored.")
     _examine(copied)
     return _swap(file, copied, aside.suffix.removeprefix("."))
 
@@ -195,7 +195,7 @@ def make_scratch_database(url: str, name: str) -> str | None:
     """
     try:
         _run_alone(url, "CREATE DATABASE {} TEMPLATE template0", name)
-    except (BadStore, ProgrammingError):
+    except (StoreError, ProgrammingError):
         return None
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 
@@ -227,7 +227,7 @@ def examine_copy(copied: Path) -> None:
     """Check whether a copy can be restored, without restoring it.
 
     Raises:
-        BadStore: It is damaged, or made by a newer program.
+        StoreError: It is damaged, or made by a newer program.
     """
     if copied.name == POSTGRESQL_COPY:
         _list_dump(copied)
@@ -239,7 +239,7 @@ def sites_in(copied: Path) -> list[str]:
     """Return the names of the sites whose rows are in a copy, whatever its schema.
 
     Raises:
-        BadStore: It cannot be read.
+        StoreError: It cannot be read.
     """
     if copied.name == POSTGRESQL_COPY:
         listing = copied.with_suffix(".sites")
@@ -250,7 +250,7 @@ def sites_in(copied: Path) -> list[str]:
         with closing(sqlite3.connect(copied)) as database:
             return [str(name) for (name,) in database.execute("SELECT name FROM site ORDER BY id")]
     except sqlite3.DatabaseError as error:
-        raise BadStore(f"the copy of the database cannot be read: {error}") from error
+        raise StoreError(f"the copy of the database cannot be read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ def acts_in(copied: Path) -> Iterator[ActCopy]:
     """Yield the acts in a copy of a database, oldest first.
 
     Raises:
-        BadStore: It cannot be read.
+        StoreError: It cannot be read.
     """
     rows = _rows_of_trail(copied, ["id", "at", "actor", "act", "subject", "facts"])
     for number, at, actor, act, subject, facts in rows:
@@ -285,7 +285,7 @@ def _rows_of_trail(copied: Path, columns: list[str]) -> list[list[str]]:
             query = f"SELECT {', '.join(columns)} FROM trail ORDER BY id"  # noqa: S608 - our names
             return database.execute(query).fetchall()
     except sqlite3.DatabaseError as error:
-        raise BadStore(f"the copy of the database cannot be read: {error}") from error
+        raise StoreError(f"the copy of the database cannot be read: {error}") from error
 
 
 def _iter_copied_rows(script: list[str], columns: list[str]) -> Iterator[list[str]]:
@@ -330,12 +330,12 @@ def _iter_names(script: list[str]) -> Iterator[str]:
 def _list_dump(copied: Path) -> None:
     program = shutil.which("pg_restore")
     if program is None:
-        raise BadStore("pg_restore is not installed, so the back-up could not be tried.")
+        raise StoreError("pg_restore is not installed, so the back-up could not be tried.")
     ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, no shell
         [program, "--list", str(copied)], capture_output=True, text=True, check=False
     )
     if ended.returncode or "TABLE DATA" not in ended.stdout:
-        raise BadStore(f"the copy of the database cannot be read: {ended.stderr.strip()}")
+        raise StoreError(f"the copy of the database cannot be read: {ended.stderr.strip()}")
     there = set(_LISTED.findall(ended.stdout))
     version = copied.with_suffix(".version")
     options = ("--data-only", "--table=alembic_version", f"--file={version}")
@@ -348,9 +348,9 @@ _LISTED = re.compile(r"^\d+; \d+ \d+ TABLE DATA \S+ (\S+) ", re.MULTILINE)
 
 
 def _require_tables(there: Collection[str]) -> None:
-    """Raise `BadStore` where a copy lacks a table of this program."""
+    """Raise `StoreError` where a copy lacks a table of this program."""
     if missing := load_metadata().tables.keys() - set(there):
-        raise BadStore(
+        raise StoreError(
             "the backup is damaged: its database lacks the table "
             f"{', '.join(sorted(missing))}; nothing was restored. Restore another backup."
         )
@@ -361,7 +361,7 @@ def _examine(copied: Path) -> None:
     try:
         schema.bring_up(engine)  # a newer one is refused here, before anything is touched
         if problems := engines.problems(engine):
-            raise BadStore(f"the backup is damaged: {problems[0]}")
+            raise StoreError(f"the backup is damaged: {problems[0]}")
         _require_tables(inspect(engine).get_table_names())
     finally:
         engine.dispose()
@@ -386,7 +386,7 @@ def _swap(file: Path, copied: Path, aside: str) -> Path | None:
             file.with_name(file.name + end).unlink(missing_ok=True)
         part.replace(file)
     except OSError as error:
-        raise BadStore(f"{file}: cannot be replaced ({error.strerror or error}).") from error
+        raise StoreError(f"{file}: cannot be replaced ({error.strerror or error}).") from error
     finally:
         part.unlink(missing_ok=True)
     return before
@@ -416,7 +416,7 @@ def _run(
 ) -> None:
     executable = shutil.which(program)
     if executable is None:
-        raise BadStore(
+        raise StoreError(
             f"{program} is not installed; PostgreSQL is copied with its own programs "
             "(Debian: apt-get install postgresql-client)."
         )
@@ -432,7 +432,7 @@ def _run(
     )
     if ended.returncode:
         lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
-        raise BadStore(f"{program}: {lines[0]}")
+        raise StoreError(f"{program}: {lines[0]}")
 
 
 def _address(url: URL) -> str:
@@ -460,7 +460,7 @@ class Backup(Repository):
             Table → rows in the copy.
 
         Raises:
-            BadStore: It cannot be copied.
+            StoreError: It cannot be copied.
         """
         return copy(self._engine, target, progress=progress)
 

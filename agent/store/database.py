@@ -93,7 +93,7 @@ class Store:
             connections: Most connections at once to PostgreSQL; 0: each transaction opens its own.
 
         Raises:
-            BadStore: It cannot be used; the message names the next step.
+            StoreError: It cannot be used; the message names the next step.
         """
         engine = engines.make_engine(url, connections=connections)
         try:
@@ -179,7 +179,7 @@ class Store:
             Table → what it holds in both; and the place of the copy.
 
         Raises:
-            BadStore: The target is not empty, or cannot hold the same; it stays empty then.
+            StoreError: The target is not empty, or cannot hold the same; it stays empty then.
         """
         from agent.store.database_copy import copy_database
 

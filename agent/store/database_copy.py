@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.store import engine as engines
 from agent.store import schema
 from agent.store.sites.site_scope import EVERY_SITE, bind
@@ -61,7 +61,7 @@ def copy_database(
         Table → what it holds, which is the same in both.
 
     Raises:
-        BadStore: The target is not empty, does not take a value, or holds something else then.
+        StoreError: The target is not empty, does not take a value, or holds something else then.
     """
     digests: dict[str, TableDigest] = {}
     with engines.opening(engine), bind(engine, EVERY_SITE).connect() as source:
@@ -104,7 +104,7 @@ def _copy_rows(
             progress(done + count, total, table.name)
         done += count
         if (count, read % MODULUS) != (counts[table.name], written % MODULUS):
-            raise BadStore(
+            raise StoreError(
                 f"{engines.place(target.engine)}: table {table.name} holds other rows than "
                 f"{engines.place(source.engine)} after the copy; nothing was kept. An agent may "
                 "have written during this time: stop all agents and copy again."
@@ -118,7 +118,7 @@ def _iter_batches(connection: Connection, table: Table) -> Iterator[Sequence[Row
     try:
         yield from connection.execute(rows).partitions()
     except (ValueError, TypeError) as error:
-        raise BadStore(
+        raise StoreError(
             f"{engines.place(connection.engine)}: table {table.name} holds a value that cannot be "
             f"read ({error}). agent verify names it."
         ) from error
@@ -145,7 +145,7 @@ def _insert(target: Connection, table: Table, batch: list[dict[str, Any]]) -> No
         target.execute(insert(table), batch)
     except (DBAPIError, StatementError) as error:
         why = str(getattr(error, "orig", None) or error).partition("\n")[0]
-        raise BadStore(
+        raise StoreError(
             f"{engines.place(target.engine)}: does not take a row of table {table.name} ({why}). "
             "Nothing was kept; agent verify names values of another kind than their column."
         ) from error

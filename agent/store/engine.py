@@ -26,7 +26,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, PoolProxiedConnection, StaticPool
 
-from agent.errors import AgentError, BadStore, WrongUse, hide_passwords
+from agent.errors import AgentError, StoreError, UsageError, hide_passwords
 from agent.store.numbers import number_key
 from agent.store.sites import site_scope
 from agent.store.sites.site_scope import SiteSession
@@ -57,7 +57,7 @@ WRITES = {"writes": True}
 """Execution option of a connection whose transaction is going to write."""
 
 
-class StoreFault(AgentError):  # noqa: N818 - read aloud: "a store fault"
+class StoreFaultError(AgentError):
     """The database is gone, locked or full for now: wait and try again, no file is to blame."""
 
 
@@ -79,13 +79,14 @@ def make_engine(url: str, *, connections: int = CONNECTIONS) -> Engine:
         connections: Most connections at once to PostgreSQL; 0: each transaction opens its own.
 
     Raises:
-        BadStore: The address is none, its driver is missing, or SQLite would be on a network drive.
+        StoreError: The address is none, its driver is missing, or SQLite would be on a network
+            drive.
     """
     try:
         address = make_url(url)
         backend = address.get_backend_name()
     except ArgumentError as error:
-        raise BadStore(
+        raise StoreError(
             f"store.url: not a database address: {url.partition(':')[0]!r}; "
             'write "" or "postgresql+psycopg://user:password@server/name".'
         ) from error
@@ -93,7 +94,7 @@ def make_engine(url: str, *, connections: int = CONNECTIONS) -> Engine:
         return _sqlite(address)
     if backend == "postgresql":
         return _postgresql(address, connections)
-    raise BadStore(f"store.url: {backend!r} is not supported; use SQLite or PostgreSQL.")
+    raise StoreError(f"store.url: {backend!r} is not supported; use SQLite or PostgreSQL.")
 
 
 def _sqlite(address: URL) -> Engine:
@@ -157,7 +158,7 @@ def _postgresql(address: URL, connections: int) -> Engine:
             **pool,
         )
     except ModuleNotFoundError as error:
-        raise BadStore(
+        raise StoreError(
             "store.url: PostgreSQL needs one more package: pip install 'martensight[postgres]'."
         ) from error
 
@@ -172,7 +173,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadStore(
+        raise StoreError(
             f"{folder}: the data folder cannot be made ({error.strerror or error})."
         ) from error
 
@@ -181,10 +182,10 @@ def refuse_network(file: Path) -> None:
     """Refuse SQLite on a network drive, where its locks do not work.
 
     Raises:
-        BadStore: The file would be on one.
+        StoreError: The file would be on one.
     """
     if kind := network_kind(file.absolute()):
-        raise BadStore(
+        raise StoreError(
             f"{file}: SQLite on a network drive ({kind}) corrupts; "
             "set store.folder to a local disk, or store.url to PostgreSQL."
         )
@@ -271,7 +272,7 @@ def _faults(engine: Engine) -> Iterator[None]:
     try:
         yield
     except (DataError, UnicodeEncodeError, OverflowError) as error:
-        raise WrongUse(
+        raise UsageError(
             f"a text or a number cannot be kept in the database ({_reason(error)}). Leave out NUL "
             "and damaged letters, and use smaller numbers."
         ) from error
@@ -280,9 +281,9 @@ def _faults(engine: Engine) -> Iterator[None]:
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         if _is_too_much(error):
             raise  # this one row's fault; waiting would not help
-        raise StoreFault(f"database: {_reason(error)} ({place(engine)})") from error
+        raise StoreFaultError(f"database: {_reason(error)} ({place(engine)})") from error
     except DatabaseError as error:
-        raise BadStore(_broken(engine, error)) from error
+        raise StoreError(_broken(engine, error)) from error
 
 
 @contextmanager
@@ -290,16 +291,16 @@ def opening(engine: Engine) -> Iterator[None]:
     """Convert errors of opening into a message with the next step.
 
     Raises:
-        BadStore: Not a database, no permission, or the server does not answer.
+        StoreError: Not a database, no permission, or the server does not answer.
     """
     try:
         yield
-    except (OperationalError, InterfaceError, StoreFault) as error:
-        raise BadStore(
+    except (OperationalError, InterfaceError, StoreFaultError) as error:
+        raise StoreError(
             f"{place(engine)}: the database cannot be opened ({_reason(error)})."
         ) from error
     except DatabaseError as error:
-        raise BadStore(_broken(engine, error)) from error
+        raise StoreError(_broken(engine, error)) from error
 
 
 def _broken(engine: Engine, error: DatabaseError) -> str:
@@ -353,7 +354,7 @@ def problems(engine: Engine, *, thorough: bool = False) -> list[str]:
             check = "integrity_check" if thorough else "quick_check"
             messages = session.execute(text(f"PRAGMA {check}(20)")).scalars().all()
             dangling = session.execute(text("PRAGMA foreign_key_check")).all() if thorough else []
-    except (BadStore, StoreFault) as error:
+    except (StoreError, StoreFaultError) as error:
         return [str(error)]
     return [
         *(f"{place(engine)}: {line}" for line in messages if line != "ok"),

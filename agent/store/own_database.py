@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import inspect, text
 from sqlmodel import Session
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.store import engine as engines
 from agent.store.evidence import audit_log
 from agent.store.sites.site_scope import EVERY_SITE, bind
@@ -38,7 +38,7 @@ WHAT_TO_DO = (
 )
 
 
-class NothingToBegin(BadStore):
+class NothingToBeginError(StoreError):
     """The database is the folder's own."""
 
 
@@ -50,10 +50,10 @@ def require_own(engine: Engine, folder: Path) -> None:
         folder: The data folder.
 
     Raises:
-        BadStore: It is not the database of this folder; the message names the next step.
+        StoreError: It is not the database of this folder; the message names the next step.
     """
     if sentence := _find_refusal(engine, folder):
-        raise BadStore(f"{engines.place(engine)}: {sentence}. {WHAT_TO_DO}")
+        raise StoreError(f"{engines.place(engine)}: {sentence}. {WHAT_TO_DO}")
 
 
 def require_lost(engine: Engine, folder: Path) -> None:
@@ -64,10 +64,10 @@ def require_lost(engine: Engine, folder: Path) -> None:
         folder: The data folder.
 
     Raises:
-        NothingToBegin: It is.
+        NothingToBeginError: It is.
     """
     if not _find_refusal(engine, folder):
-        raise NothingToBegin(
+        raise NothingToBeginError(
             f"{engines.place(engine)} is already the database of {folder}. Nothing was changed."
         )
 
@@ -103,7 +103,7 @@ def keep_mark(engine: Engine, folder: Path, site: str) -> None:
     Where the folder cannot be written, the next opening does it: what only reads goes on.
     """
     if not find_mark(folder) or not find_first_act(folder, site):
-        with suppress(BadStore):
+        with suppress(StoreError):
             renew_mark(engine, folder, site)
 
 
@@ -200,7 +200,7 @@ def _write(folder: Path, first: str, of_sites: Mapping[str, str]) -> None:
         part.write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
         part.replace(file)
     except OSError as error:
-        raise BadStore(f"{file}: cannot be written ({error.strerror or error}).") from error
+        raise StoreError(f"{file}: cannot be written ({error.strerror or error}).") from error
 
 
 def _find_first(engine: Engine) -> str | None:

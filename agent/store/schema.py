@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, column, insert, inspect, select, tabl
 from sqlalchemy.exc import ProgrammingError
 from sqlmodel import col
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.store import engine as engines
 from agent.store.evidence import guards
 from agent.store.search import search_updates
@@ -90,7 +90,7 @@ def bring_up(
         listen: Called with how far an upgrade is, also from another thread.
 
     Raises:
-        BadStore: The database is newer than this program, is not ours, or cannot be opened.
+        StoreError: The database is newer than this program, is not ours, or cannot be opened.
     """
     with engines.opening(engine):
         revision = _revision(engine) or _create(engine)
@@ -168,7 +168,7 @@ def _refuse_running(engine: Engine) -> None:
             if seen_at and abs(now - seen_at) < ALIVE and not facts.get("stopped")
         ]
     if alive:
-        raise BadStore(
+        raise StoreError(
             f"{engines.place(engine)}: has an older schema, and agents of the version before run "
             f"({', '.join(dict.fromkeys(alive))}). Stop every agent, wait a minute, then start "
             "this version; nothing was changed."
@@ -211,12 +211,12 @@ def _revision_in(connection: Connection) -> str | None:
         return None
     where = engines.place(connection.engine)
     if tables.has_table("trail"):
-        raise BadStore(
+        raise StoreError(
             f"{where}: the lab's tables are there, but the table alembic_version, which holds the "
             "number of their schema, was deleted or emptied. Stop the agent and put the newest "
             "back-up in its place: agent restore FILE (the database that is there is kept)."
         )
-    raise BadStore(
+    raise StoreError(
         f"{where}: has tables but no schema number; it was not made by this program. "
         "Set store.folder or store.url to another place."
     )
@@ -230,7 +230,7 @@ def create_filled(engine: Engine, fill: Callable[[Connection], None]) -> None:
         fill: Writes the rows, before guards, policies and the text search are laid.
 
     Raises:
-        BadStore: There are tables of this program, or the database cannot be opened.
+        StoreError: There are tables of this program, or the database cannot be opened.
     """
     writes = {**engines.WRITES, SITE: SCHEMA}
     with (
@@ -240,7 +240,7 @@ def create_filled(engine: Engine, fill: Callable[[Connection], None]) -> None:
     ):
         _lock(connection)
         if _revision_in(connection) is not None:
-            raise BadStore(
+            raise StoreError(
                 f"{engines.place(engine)}: holds a lab's database already. Name an empty one."
             )
 
@@ -292,7 +292,7 @@ def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) ->
         revision = _revision_in(connection)  # another agent may have migrated while we waited
         known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
         if revision is not None and revision not in known:
-            raise BadStore(
+            raise StoreError(
                 f"{engines.place(engine)}: the store is newer than this program (schema "
                 f"{revision}, this program knows {HEAD}); install the newer version or restore an "
                 "older backup."

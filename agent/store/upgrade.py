@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.store import engine as engines
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def keep_before(
         The copy, and "" or why there is none.
 
     Raises:
-        BadStore: A SQLite database cannot be copied: it is not changed then.
+        StoreError: A SQLite database cannot be copied: it is not changed then.
     """
     if not engines.is_sqlite(engine):
         return _copy_dump(engine, after, folder)
@@ -160,7 +160,7 @@ def keep_before(
     try:
         return _copy_file(file, after), ""
     except (OSError, sqlite3.Error) as error:
-        raise BadStore(
+        raise StoreError(
             f"{file}: the copy before the change from schema {before} to {after} cannot be kept "
             f"({getattr(error, 'strerror', None) or error}). Make room for "
             f"{file.stat().st_size / 1e6:.0f} MB next to it and start again; nothing was changed."
@@ -221,7 +221,7 @@ def _copy_dump(engine: Engine, after: str, folder: Path | None) -> tuple[Path | 
         folder.mkdir(parents=True, exist_ok=True)
         backup.copy(engine, part, progress=lambda _done, _of: None)
         part.replace(kept)
-    except (BadStore, OSError) as error:
+    except (StoreError, OSError) as error:
         return None, f"no copy was kept before the upgrade: {error}"
     finally:
         part.unlink(missing_ok=True)

@@ -60,11 +60,11 @@ warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWa
 GATHER_S = 0.05  # watchdog's wait; on Windows its default of 1 s delays a busy folder's events
 
 
-class EventsUnavailable(Exception):  # noqa: N818 - a state, stated in the message
+class EventsUnavailableError(Exception):
     """This folder yields no events; the message contains the reason and what to do."""
 
 
-class LimitReached(EventsUnavailable):
+class WatchLimitError(EventsUnavailableError):
     """No events, because a limit of this PC is reached, which an administrator can raise."""
 
 
@@ -113,7 +113,7 @@ class EventListener(FileSystemEventHandler):
             _stop(observer)
             raise build_unavailable(error) from error
         except RuntimeError as error:  # no thread left
-            raise EventsUnavailable(str(error)) from error
+            raise EventsUnavailableError(str(error)) from error
         if (shortage := find_watch_shortage(self._folder)) is not None:
             _stop(observer)
             raise build_unavailable(shortage)
@@ -228,19 +228,19 @@ def find_watch_shortage(folder: str) -> OSError | None:
         os.close(descriptor)
 
 
-def build_unavailable(error: OSError) -> EventsUnavailable:
+def build_unavailable(error: OSError) -> EventsUnavailableError:
     """Build the exception that explains why no events arrive: inotify's own message misleads."""
     if error.errno == errno.ENOSPC:
-        return LimitReached(
+        return WatchLimitError(
             "this PC's limit of watched folders is used up "
             "(raise fs.inotify.max_user_watches); polling instead"
         )
     if error.errno == errno.EMFILE:
-        return LimitReached(
+        return WatchLimitError(
             "this PC's limit of watchers is used up "
             "(raise fs.inotify.max_user_instances); polling instead"
         )
-    return EventsUnavailable(
+    return EventsUnavailableError(
         f"no events can be had here ({error.strerror or error}); polling instead"
     )
 

@@ -15,9 +15,9 @@ import structlog
 
 from agent.watch.fs_events import (
     EventListener,
-    EventsUnavailable,
+    EventsUnavailableError,
     Hints,
-    LimitReached,
+    WatchLimitError,
     WatchMode,
     choose_mode,
     is_local,
@@ -413,13 +413,13 @@ class SourceWatcher:
         listener = self._listen(self.folder, self._ring)
         try:
             listener.start()
-        except EventsUnavailable as error:
+        except EventsUnavailableError as error:
             pause_s = BACK_OFF_S[min(self._listen_failures, len(BACK_OFF_S) - 1)]
             self._listen_failures += 1
             self._listen_at_s = now_s + pause_s
             if self.state.why != str(error):
                 log.warning("folder.deaf", source=self.name, reason=str(error))
-            self._limit = str(error) if isinstance(error, LimitReached) else ""
+            self._limit = str(error) if isinstance(error, WatchLimitError) else ""
             self._update_state(mode="poll", why=str(error))
             return
         self._listener, self._listener_root, self._listen_failures, self._limit = (

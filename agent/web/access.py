@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Match
 
-from agent.errors import BadSettings
+from agent.errors import BadSettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -247,10 +247,10 @@ def refuse_strangers(web: WebSection, known: Accounts) -> None:
         known: The accounts.
 
     Raises:
-        BadSettings: Other PCs reach the address and there are no accounts.
+        BadSettingsError: Other PCs reach the address and there are no accounts.
     """
     if not is_this_pc_alone(web.host) and not known.are_there():
-        raise BadSettings(
+        raise BadSettingsError(
             f"[web] host: {web.host} can be reached from other PCs, and there are no accounts; "
             'make one with agent users add NAME --role admin, or write host = "127.0.0.1".'
         )

@@ -12,13 +12,13 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 from agent.orders.statements.order_json import order_to_json
 from agent.settings import PROCESS_KEYS
-from agent.store import StoreFault
+from agent.store import StoreFaultError
 from agent.triage import is_provisional
 from agent.web import cookies, metrics
-from agent.web.archive.uploads import LONGEST_VALUE, Busy, Empty
+from agent.web.archive.uploads import LONGEST_VALUE, EmptyUploadError, UploadsBusyError
 from agent.web.authentication import may_lead, signing_name, who_is
 from agent.web.context import LONGEST_NAME, Desk, find
 from agent.web.models.learning_page import find_use, use_to_json
@@ -209,7 +209,7 @@ def router(desk: Desk) -> APIRouter:
             decision_id=body.decision_id,
         )
         if missing := request_reason(desk, view, decision, hides=is_blind(view)):
-            raise WrongUse(missing)
+            raise UsageError(missing)
         told = "label_seen" in body.model_fields_set
         number = decisions.decide(
             desk, public_id, decision, label_seen=body.label_seen if told else "any"
@@ -302,9 +302,9 @@ async def _take_in(desk: Desk, request: Request, name: str) -> dict[str, Any]:
         who = who_is(request)
         sender = who.name if who else ""
         return await desk.inbox.receive(name, _pieces(request), given, sender=sender)
-    except Busy as busy:
+    except UploadsBusyError as busy:
         raise HTTPException(503, str(busy), {"Retry-After": "10"}) from busy
-    except Empty as empty:
+    except EmptyUploadError as empty:
         raise HTTPException(422, str(empty)) from empty
     except OSError as error:
         log.warning("upload.unwritable", reason=str(error))
@@ -333,7 +333,7 @@ def health(desk: Desk) -> APIRouter:
     def readyz() -> JSONResponse:
         try:
             desk.store.review_queue.count()
-        except (AgentError, StoreFault, OSError) as error:
+        except (AgentError, StoreFaultError, OSError) as error:
             return JSONResponse({"status": "not ready", "reason": type(error).__name__}, 503)
         return JSONResponse({"status": "ready"})
 

@@ -20,8 +20,8 @@ import reports
 from agent.errors import SetupError
 from agent.features import FeatureFolder, SimilarIndex
 from agent.nightly.facts.order_status import instruments as list_instruments
-from agent.objects import BeingFetched, ObjectsUnavailable
-from agent.orders import BadSpecification
+from agent.objects import BeingFetchedError, ObjectsUnavailableError
+from agent.orders import SpecificationError
 from agent.orders.facts.order_policy import (
     build_provenance,
     get_ring_rules,
@@ -31,7 +31,7 @@ from agent.orders.facts.order_policy import (
 )
 from agent.orders.instruments.instrument_holds import load_holds
 from agent.orders.specifications.taxonomy_changes import TAXONOMY_FILE, load_taxonomy_use
-from agent.store import StoreFault
+from agent.store import StoreFaultError
 from agent.store.sites.site_folders import get_features_folder, get_own_file, reports_folder
 from agent.store.work.file_states import chunks
 from agent.web import api, cookies, dashboard
@@ -46,7 +46,7 @@ from agent.web.archive import (
     history,
 )
 from agent.web.authentication import AuthenticationMiddleware
-from agent.web.context import Desk, LearningSetup, TaxonomySetup, Unknown
+from agent.web.context import Desk, LearningSetup, TaxonomySetup, UnknownMicrographError
 from agent.web.cookies import LocaleMiddleware, read_choice
 from agent.web.metrics import MEASURES
 from agent.web.middleware import (
@@ -73,7 +73,7 @@ from agent.web.review import (
     viewer,
 )
 from agent.web.review.chart_plates import Chart, open_chart
-from agent.web.review.decisions import Meanwhile, NotYours
+from agent.web.review.decisions import DecidedMeanwhileError, NotYoursError
 from agent.web.setup import first_steps, login, taxonomy_page
 from model import ModelError
 from reports import gettext as _
@@ -199,7 +199,7 @@ def _give_files(app: FastAPI, desk: Desk) -> None:
     @app.get("/static/{name}", include_in_schema=False)
     def static(name: str) -> Response:
         if name not in reports.ASSETS:
-            raise Unknown(name)
+            raise UnknownMicrographError(name)
         kind = KINDS[name[name.rindex(".") :]]
         return Response(reports.asset(name), media_type=kind, headers=images.FOR_GOOD)
 
@@ -219,7 +219,7 @@ def _give_files(app: FastAPI, desk: Desk) -> None:
         named = REPORT_NAME.fullmatch(name or "index.html")
         path = desk.reports / (name or "index.html")
         if named is None or not path.is_file():
-            raise Unknown(name)
+            raise UnknownMicrographError(name)
         kind = REPORT_KINDS[path.suffix]
         headers = {"Content-Security-Policy": reports.report_policy()}
         content = path.read_bytes()
@@ -232,12 +232,12 @@ def _remember_facts(desk: Desk, content: bytes, who: str) -> None:
     """Record that a named reader gets the facts of a night, hidden answers too.
 
     Raises:
-        Unknown: The file is damaged, so that it is not known whose answers it holds.
+        UnknownMicrographError: The file is damaged, so that it is not known whose answers it holds.
     """
     try:
         ids = [entry["id"] for entry in json.loads(content)["micrographs"]]
     except (ValueError, LookupError, TypeError) as error:
-        raise Unknown("facts of a night") from error
+        raise UnknownMicrographError("facts of a night") from error
     for batch in chunks(ids):
         remember_read(desk, desk.store.search.list_micrographs(batch), who)
 
@@ -277,7 +277,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
         return say(request, 403, _("Not yours"), f"{error}.")
 
     def meanwhile(_request: Request, error: Exception) -> Response:
-        view = error.view if isinstance(error, Meanwhile) else None
+        view = error.view if isinstance(error, DecidedMeanwhileError) else None
         holds = api.label_json(view.label) if view and view.label else None
         return JSONResponse({"detail": str(error), "holds": holds}, 409)
 
@@ -291,16 +291,16 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
 
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(RequestValidationError, malformed)
-    app.add_exception_handler(Unknown, unknown)
+    app.add_exception_handler(UnknownMicrographError, unknown)
     app.add_exception_handler(404, unknown)
-    app.add_exception_handler(StoreFault, unreachable)
-    app.add_exception_handler(ObjectsUnavailable, unavailable)
-    app.add_exception_handler(BeingFetched, build_fetch_handler(say))
-    app.add_exception_handler(BadSpecification, misruled)
+    app.add_exception_handler(StoreFaultError, unreachable)
+    app.add_exception_handler(ObjectsUnavailableError, unavailable)
+    app.add_exception_handler(BeingFetchedError, build_fetch_handler(say))
+    app.add_exception_handler(SpecificationError, misruled)
     app.add_exception_handler(SetupError, wrong)
     app.add_exception_handler(ModelError, wrong)
-    app.add_exception_handler(NotYours, not_yours)
-    app.add_exception_handler(Meanwhile, meanwhile)
+    app.add_exception_handler(NotYoursError, not_yours)
+    app.add_exception_handler(DecidedMeanwhileError, meanwhile)
 
 
 def _say(desk: Desk, request: Request, code: int, title: str, sentence: str) -> Response:
@@ -368,8 +368,8 @@ def app_of(
         restart: Requests a restart of the agent; None where none runs with this application.
 
     Raises:
-        BadSettings: `[web] host` can be reached from other PCs, and there are no accounts; or the
-            folder of `[review] chart` is missing.
+        BadSettingsError: `[web] host` can be reached from other PCs, and there are no accounts; or
+            the folder of `[review] chart` is missing.
     """
     refuse_strangers(settings.web, store.accounts)
     desk = Desk(

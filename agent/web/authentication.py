@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from agent.site_time import compute_age
-from agent.store import Origin, StoreFault, acting_through, is_own_name, signed_by_program
+from agent.store import Origin, StoreFaultError, acting_through, is_own_name, signed_by_program
 from agent.store.people import auth
 from agent.web.access import OPEN, find_needed_role
 from agent.web.context import LONGEST_NAME
@@ -144,7 +144,7 @@ class AuthenticationMiddleware:
         request = Request(scope)
         try:
             who, refusal = await run_in_threadpool(self._ask, request)
-        except StoreFault:
+        except StoreFaultError:
             who, refusal = None, _said(request, 503, _(UNREACHABLE))
         scope.setdefault("state", {})["who"] = who
         if refusal is not None:

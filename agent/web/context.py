@@ -340,7 +340,7 @@ class Desk:
     closing: Event = field(default_factory=Event)
 
 
-class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault
+class UnknownMicrographError(Exception):
     """There is no such micrograph."""
 
 
@@ -348,11 +348,11 @@ def find(desk: Desk, public_id: str) -> MicrographView:
     """Return the micrograph with a public id.
 
     Raises:
-        Unknown: There is none.
+        UnknownMicrographError: There is none.
     """
     view = desk.store.results.find(public_id) if ID.fullmatch(public_id) else None
     if view is None:
-        raise Unknown(public_id)
+        raise UnknownMicrographError(public_id)
     return view
 
 

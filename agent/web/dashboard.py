@@ -23,7 +23,7 @@ import reports
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
 from agent.site_time import local
-from agent.store import StoreFault
+from agent.store import StoreFaultError
 from agent.triage import Reason
 from agent.web import trends_page
 from agent.web.access import iter_routes
@@ -76,7 +76,7 @@ async def _refresh(desk: Desk) -> bool:
         return True
     try:
         await run_in_threadpool(desk.figures.refresh, partial(read_figures, desk), now=now)
-    except StoreFault:
+    except StoreFaultError:
         return False
     return True
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from agent.nightly.facts.reviewer_agreement import WINDOW, agreement
 from agent.nightly.page.night_charts import find_open_alarms
-from agent.orders import BadSpecification
+from agent.orders import SpecificationError
 from agent.retrain.bundle_registry import list_bundles
 from agent.store import State
 from agent.web.context import Desk, order_rules
@@ -140,7 +140,7 @@ def _read_slow(desk: Desk, now: datetime) -> SlowFigures:
     )
     try:
         board = desk.board.look(desk.store, lambda: order_rules(desk), now=now, swept=SWEPT)
-    except BadSpecification as error:
+    except SpecificationError as error:
         return replace(slow, orders_fault=str(error))
     counts: dict[str, int] = {}
     for order in board.orders:

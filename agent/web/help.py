@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 
 import reports
-from agent.web.context import Desk, Unknown
+from agent.web.context import Desk, UnknownMicrographError
 from agent.web.pages import render_page
 from reports import gettext as _
 from reports import marked
@@ -33,13 +33,13 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/help/pictures/{name}")
     def show_picture(name: str) -> Response:
         if name not in reports.GUIDE_PICTURES:
-            raise Unknown(name)
+            raise UnknownMicrographError(name)
         return Response(reports.read_guide_picture(name), media_type="image/webp")
 
     @routes.get("/help/{name}")
     def show_page(request: Request, name: str) -> Response:
         if name not in reports.GUIDE_PAGES:
-            raise Unknown(name)
+            raise UnknownMicrographError(name)
         return _render(desk, request, guide=reports.get_guide_page(name))
 
     return routes

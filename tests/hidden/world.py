@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from labs import lab
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.imaging.crop import public_id
 from agent.orders import Specifications
 from agent.orders.facts.place_check import PlaceCheck
@@ -293,7 +293,7 @@ class World(Ledger):
                     self.store, self.rules(), number, [micrograph_id],
                     by=by, defect=defect, picture=picture,
                 )  # fmt: skip
-        except WrongUse:
+        except UsageError:
             return
         self.store.order_corrections.supersede(
             micrograph_id, by=by, reason="again", defect=defect, lead=by == LEAD,
@@ -316,7 +316,7 @@ class World(Ledger):
             name = self.store.order_corrections.prepare_again(
                 number, specimen, by=by, reason="stained", defect="stained", lead=False, at=self.now
             )
-        except WrongUse:  # also where the clock of the PC was set back
+        except UsageError:  # also where the clock of the PC was set back
             return
         self.hear(number).preparations.setdefault(specimen, set()).add(name)
 
@@ -328,7 +328,7 @@ class World(Ledger):
             self.store.order_corrections.assign(
                 micrograph_id, keys, by=by, reason="mine", at=self.now
             )
-        except WrongUse:
+        except UsageError:
             return
         one = self.shown[micrograph_id]
         one.names.add(Name(number, specimen))

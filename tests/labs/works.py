@@ -5,7 +5,7 @@ import threading
 
 import psutil
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.retrain import Gate, Outcome, Step
 from model import ComparisonOutcome
 
@@ -20,7 +20,7 @@ def says_who_it_is(_settings):
 
 def says_no(_settings):
     yield Step("subtype", 1, 9)
-    raise WrongUse("there is nothing to learn from.")
+    raise UsageError("there is nothing to learn from.")
 
 
 def crashes(_settings):

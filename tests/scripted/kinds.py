@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.facts.possible_fields import dismiss_file
 from agent.orders.instruments.instrument_checks import CONTROL
 from agent.orders.judge.permissions import require_may_assign, require_may_replace
@@ -137,7 +137,7 @@ def supersede(by: str, defect: str = "", picture: str = "", *, lead: bool = Fals
                 shift.store, shift.lab(), order, [public_id],
                 by=by, defect=defect, picture=picture,
             )  # fmt: skip
-        except WrongUse:
+        except UsageError:
             shift.refused += 1
         shift.store.order_corrections.supersede(
             public_id, by=by, reason="again", defect=defect, picture=picture, lead=lead, at=shift.at
@@ -173,7 +173,7 @@ def assign(by: str, target: str = "", *, lead: bool = False) -> Act:
         public_id = shift.ids(order, "3")[0]
         try:
             require_may_assign(shift.store, shift.lab(), public_id, keys, by=by)
-        except WrongUse:
+        except UsageError:
             shift.refused += 1
             return
         shift.store.order_corrections.assign(

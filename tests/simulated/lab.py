@@ -27,7 +27,7 @@ from agent.service.schedule import PeriodicThread, ReportScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.worker import Worker
 from agent.settings import Settings
-from agent.store import Store, StoreFault
+from agent.store import Store, StoreFaultError
 from agent.store.work.work_queue import WorkQueue
 from agent.triage import Policy
 from agent.watch.fs_events import Hints
@@ -165,7 +165,7 @@ class CurrentBundle:
     def refresh(self) -> bool:
         """Load another one where one was promoted."""
         before = self.classifier.name
-        with suppress(StoreFault):
+        with suppress(StoreFaultError):
             name = self._quietly(self._store.promotions.find_current) or BUNDLES[0]
             if name != before:
                 self.classifier = Classifier(name)
@@ -374,7 +374,7 @@ class Machine:
                 self.store.work_queue.requeue_own(at=self.now())
                 self.store.agents.record_start(at=self.now())
                 break
-            except StoreFault:  # the service manager starts it again
+            except StoreFaultError:  # the service manager starts it again
                 self.world.schedule.sleep(5.0)
         loops = {"watch": self._watch, "work": self._work}
         loops |= {"outbox": self._outbox} if self.world.has_outbox else {}
@@ -442,7 +442,7 @@ class Machine:
                 self._owed = timedelta(0)
             self.store.sources.record([self.watch.health()])
             self.store.agents.record_heartbeat({"problems": self.problems.all()}, at=self.now())
-        except StoreFault as fault:
+        except StoreFaultError as fault:
             self.problems.say("database", str(fault))
             return 30.0
         self.problems.say("database", "")

@@ -13,7 +13,7 @@ from agent import archive
 from agent.orders.lims import outbox
 from agent.pipeline import batch
 from agent.service.health.problems import Problems
-from agent.store import StoreFault
+from agent.store import StoreFaultError
 from agent.store.evidence import quality_records
 from agent.store.tables import ContentRow
 from agent.store.work import deduplication, work_queue
@@ -85,7 +85,7 @@ MUTANTS: dict[str, tuple[Any, str, Any]] = {
     ),
     "two agents write one revision": (quality_records.Records, "add_together", _add_together),
     "the watch counts a file as taken before the journal has it": (
-        Files, "add", _swallow(Files.add, StoreFault),
+        Files, "add", _swallow(Files.add, StoreFaultError),
     ),
     "what is given back is never due again": (work_queue, "release_claim", _release_for_good),
     "work of the dead is never taken over": (work_queue, "list_due", _due_without_the_dead),

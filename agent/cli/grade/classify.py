@@ -54,14 +54,14 @@ def iter_cropped(
         um_per_px: Scale that the command gives for all files, or None.
 
     Raises:
-        WrongUse: There is no image file.
+        UsageError: There is no image file.
     """
-    from agent.errors import WrongUse
+    from agent.errors import UsageError
     from agent.imaging.pool import CropPool
 
     paths = list(_listed(files, but))
     if not paths:
-        raise WrongUse(
+        raise UsageError(
             f"{', '.join(map(str, files))}: no image file found. Name files or folders with "
             "micrographs."
         )
@@ -207,15 +207,15 @@ def make_folder(folder: Path | None, option: str) -> None:
     """Create the folder for pictures.
 
     Raises:
-        WrongUse: The folder cannot be created.
+        UsageError: The folder cannot be created.
     """
-    from agent.errors import WrongUse
+    from agent.errors import UsageError
 
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise WrongUse(
+        raise UsageError(
             f"{option} {folder}: cannot create this folder ({error.strerror or error}). Name a "
             "folder that you may write to."
         ) from error
@@ -225,14 +225,14 @@ def write_picture(file: Path, content: bytes) -> None:
     """Write one picture.
 
     Raises:
-        WrongUse: The file cannot be written.
+        UsageError: The file cannot be written.
     """
-    from agent.errors import WrongUse
+    from agent.errors import UsageError
 
     try:
         file.write_bytes(content)
     except OSError as error:
-        raise WrongUse(
+        raise UsageError(
             f"{file}: cannot be written ({error.strerror or error}). Free disk space, or name a "
             "folder that you may write to."
         ) from error
@@ -262,7 +262,7 @@ def classify(  # noqa: PLR0917 - each is a word of the command
     ] = None,
 ) -> None:
     """Classify micrographs by structure code. The database is not changed."""
-    from agent.errors import WrongUse
+    from agent.errors import UsageError
     from agent.imaging.crop import crop_to_json
     from agent.service.composition import build_policy
     from model import Field
@@ -270,7 +270,7 @@ def classify(  # noqa: PLR0917 - each is a word of the command
     settings = load_settings(context)
     low, high = settings.imaging.um_per_px_range
     if um_per_px is not None and not low <= um_per_px <= high:
-        raise WrongUse(
+        raise UsageError(
             f"--um-per-px {um_per_px:g}: not between {low:g} and {high:g} µm per pixel; see "
             "[imaging] um_per_px_range."
         )
@@ -306,7 +306,7 @@ def classify(  # noqa: PLR0917 - each is a word of the command
 
 
 def _load_classifier(settings: Settings, bundle: Path | None) -> Classifier:
-    from agent.errors import BadBundle
+    from agent.errors import UnusableBundleError
     from agent.service.composition import load_bundle
     from agent.store.engine import DATABASE_FILE
 
@@ -317,7 +317,7 @@ def _load_classifier(settings: Settings, bundle: Path | None) -> Classifier:
         with open_store(settings) as store:
             name = store.promotions.find_current()
     if name is None:
-        raise BadBundle(
+        raise UnusableBundleError(
             "No bundle is in use yet. Train one with `agent train FOLDER`, or name one with "
             "--bundle."
         )

@@ -13,7 +13,7 @@ from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import out, print_json, progress, table
 from agent.cli.operate.backup import PER_MEGABYTE
 from agent.cli.options import JsonOption
-from agent.errors import SetupError, WrongUse
+from agent.errors import SetupError, UsageError
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _states(state: str | None, *, failed: bool) -> tuple[str, ...] | None:
     from agent.store import State  # brings the database
 
     if state and state not in set(State):
-        raise WrongUse(f"--state: unknown state {state!r}. Use one of {', '.join(State)}.")
+        raise UsageError(f"--state: unknown state {state!r}. Use one of {', '.join(State)}.")
     if failed:
         return FAILED
     return (state,) if state else None
@@ -108,12 +108,12 @@ def retry(
 ) -> None:
     """Queue files again that failed or were set aside."""
     if bool(which) == every:
-        raise WrongUse("Name the files to queue again, or use --all.")
+        raise UsageError("Name the files to queue again, or use --all.")
     with open_store(load_settings(context)) as store:
         names = None if every else [_as_stored(name) for name in which or ()]
         count = store.files.retry(names, at=datetime.now(UTC))
     if which and not count:
-        raise WrongUse(
+        raise UsageError(
             f"{which[0]}: no failed or set-aside file has this name. Run `agent files --failed`."
         )
     if json:
@@ -253,7 +253,7 @@ def storage(
     lost, and the next run continues.
     """
     if send and fetch:
-        raise WrongUse("Use either --send or --fetch.")
+        raise UsageError("Use either --send or --fetch.")
     settings = load_settings(context)
     if send:
         _send(settings)
@@ -334,7 +334,7 @@ def _open_mirror(settings: Settings) -> ObjectMirror:
 
     mirror = open_mirror(settings.store)
     if mirror is None:
-        raise WrongUse(
+        raise UsageError(
             "No object storage is set. Name one in agent.toml: [store] objects = "
             '"s3://bucket/prefix".'
         )

@@ -25,7 +25,7 @@ from agent.cli.grade.classify import (
     write_picture,
 )
 from agent.cli.options import By, JsonOption, Reason, os_user, signed_store
-from agent.errors import WrongUse
+from agent.errors import UsageError
 
 if TYPE_CHECKING:
     from agent.imaging import Crop
@@ -131,9 +131,9 @@ def _check_area(longest_in: float | None, *, together: bool) -> None:
     if longest_in is None:
         return
     if not together:
-        raise WrongUse("--longest-in needs --together: one field does not predict another.")
+        raise UsageError("--longest-in needs --together: one field does not predict another.")
     if not 0 < longest_in < math.inf:
-        raise WrongUse(f"--longest-in: {longest_in:g} is no area in mm². Write one above 0.")
+        raise UsageError(f"--longest-in: {longest_in:g} is no area in mm². Write one above 0.")
 
 
 def _measure(crop: Crop, mapper: NeedleMapper) -> FieldMeasurement | None:
@@ -249,13 +249,13 @@ def calibrate_(
     """
     settings = load_settings(context)
     if off and not (subtype and microscope):
-        raise WrongUse("--off needs --subtype and --microscope.")
+        raise UsageError("--off needs --subtype and --microscope.")
     if dry_run:
         with open_store(settings) as store:
             _show(_select(store, subtype, microscope), {}, json=json)
         return
     if not reason.strip():
-        raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
+        raise UsageError("Add a reason with --reason TEXT. It is recorded.")
     with signed_store(context, settings, by) as (store, signer):
         _require_lead(settings, store, signer)
         if off:
@@ -272,7 +272,7 @@ def _require_lead(settings: Settings, store: Store, signer: str) -> None:
     from agent.orders.facts.order_policy import is_lead
 
     if not is_lead(settings, store, signer):
-        raise WrongUse(
+        raise UsageError(
             f"--by {signer or 'NAME'}: only a lead may do this. Add an account (agent users "
             "add NAME --role lead), or name leads under [orders] leads in agent.toml."
         )
@@ -287,7 +287,7 @@ def _select(store: Store, subtype: str | None, microscope: str | None) -> list[T
         if subtype in (None, group.subtype) and microscope in (None, group.microscope)
     ]
     if not groups:
-        raise WrongUse(
+        raise UsageError(
             "No measured needles of this subtype and microscope. Reviewers measure them in the "
             "viewer: Shift and L, two clicks."
         )

@@ -10,7 +10,7 @@ import typer
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import echo, print_json, progress
 from agent.cli.options import By, JsonOption, Reason, os_user, read_order_policy, signed_store
-from agent.errors import WrongUse
+from agent.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ def _parse_night(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise WrongUse(f"--date: write a day such as 2026-11-24 instead of {text!r}.") from error
+        raise UsageError(f"--date: write a day such as 2026-11-24 instead of {text!r}.") from error
 
 
 @app.command()
@@ -73,7 +73,7 @@ def report(
         return
     if week or month:
         if night or refresh or (week and month):
-            raise WrongUse("--week and --month: give one of them, without --date and --refresh.")
+            raise UsageError("--week and --month: give one of them, without --date and --refresh.")
         path = _write_period(settings, week or month or "", is_week=bool(week))
         if as_json:
             print_json({"path": str(path)})
@@ -86,11 +86,11 @@ def report(
         running = night_of(now, lab.at, lab.zone)
         wanted = _parse_night(night) if night else running
         if wanted > running:
-            raise WrongUse(
+            raise UsageError(
                 f"--date: the night {wanted} has not started; the current night is {running}."
             )
         if refresh and compute_night_end(wanted, lab.at, lab.zone) > now:
-            raise WrongUse(
+            raise UsageError(
                 f"--refresh: the night {wanted} has not ended. Only a past night can be refreshed."
             )
         with progress("drawn", 100) as advance:
@@ -120,7 +120,7 @@ def _acknowledge(
     from agent.orders.judge.permissions import require_lead
 
     if measure not in MEASURES:
-        raise WrongUse(f"--acknowledge: write {' or '.join(MEASURES)} instead of {measure!r}.")
+        raise UsageError(f"--acknowledge: write {' or '.join(MEASURES)} instead of {measure!r}.")
     with signed_store(context, settings, by, "--acknowledge") as (store, signer):
         who = signer or os_user()
         require_lead(read_order_policy(settings, store), who)
@@ -138,14 +138,14 @@ def _write_period(settings: Settings, name: str, *, is_week: bool) -> Path:
         like = (
             "--week: write a week like 2026-W48" if is_week else "--month: write one like 2026-11"
         )
-        raise WrongUse(f"{like}, not {name!r}.")
+        raise UsageError(f"{like}, not {name!r}.")
     now = datetime.now(UTC)
     with open_store(settings) as store:
         lab = night_settings(settings, store, now=now)
         folder = reports_folder(settings.store.folder, store)
         path = write_period(store, folder, period, lab, now=now)
         if path is None:
-            raise WrongUse(
+            raise UsageError(
                 f"{name} has no nightly report yet; write one: agent report --date {period.first}."
             )
         write_index(store, folder, lab, now=now)

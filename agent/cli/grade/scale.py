@@ -49,7 +49,7 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
     --source, the scale of each later field of that objective is traced to it. Exit code 3 if the
     deviation from --expected exceeds 2 %.
     """
-    from agent.errors import FileError, WrongUse
+    from agent.errors import FileError, UsageError
     from agent.imaging.readers.read import read
     from agent.imaging.stage_micrometer import measure
     from agent.orders.facts.scale_tracing import SCALE_CHECK
@@ -57,11 +57,11 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
 
     settings = load_settings(context)
     if objective and not (by and (microscope or source)):
-        raise WrongUse("--objective needs --by and --microscope or --source for the record.")
+        raise UsageError("--objective needs --by and --microscope or --source for the record.")
     if source and source not in {entry.name for entry in settings.sources}:
-        raise WrongUse(f"--source: unknown source {source!r}. agent.toml lists the sources.")
+        raise UsageError(f"--source: unknown source {source!r}. agent.toml lists the sources.")
     if expected is not None and not 0 < expected < float("inf"):
-        raise WrongUse(
+        raise UsageError(
             f"--expected: write µm per pixel above 0, such as 0.172, instead of {expected}."
         )
     opened = signed_store(context, settings, by) if objective else shell_store(settings, by)
@@ -69,7 +69,7 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
         try:
             micrograph = read(image.resolve())[0]
         except (FileError, OSError) as error:
-            raise WrongUse(f"{image}: {describe_fault(error)[1]}") from error
+            raise UsageError(f"{image}: {describe_fault(error)[1]}") from error
         measured = measure(micrograph.pixels, division_um=_parse_micrometres(division))
         if measured is None:
             echo(
@@ -109,13 +109,13 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
 def _parse_micrometres(division: str) -> float:
     import re
 
-    from agent.errors import WrongUse
+    from agent.errors import UsageError
     from agent.imaging.readers.metadata import UM_PER
 
     match = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([^\d\s]+)\s*", division)
     unit = UM_PER.get(match[2].lower()) if match else None
     if match is None or unit is None or float(match[1].replace(",", ".")) <= 0:
-        raise WrongUse(
+        raise UsageError(
             f"--division: write a length such as 10um or 0.01mm instead of {division!r}."
         )
     return float(match[1].replace(",", ".")) * unit

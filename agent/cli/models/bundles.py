@@ -15,7 +15,7 @@ from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import show_progress, silence_log
 from agent.cli.models.train import print_left_out
 from agent.cli.options import JsonOption, complete_bundles
-from agent.errors import BadBundle, WrongUse
+from agent.errors import UnusableBundleError, UsageError
 from model import ModelError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def show(
     """Show a bundle: training set, accuracy and promotions."""
     settings = load_settings(context)
     if why and against:
-        raise WrongUse("Use either --why or --against.")
+        raise UsageError("Use either --why or --against.")
     if why:
         _show_gate(settings, name, json=json)
     elif against:
@@ -260,7 +260,7 @@ def _show_gate(settings: Settings, name: str, *, json: bool) -> None:
 
     outcome = load_outcome(get_bundle(settings.store.folder, name))
     if outcome is None:
-        raise WrongUse(
+        raise UsageError(
             f"{name} was never compared with another bundle. `agent retrain` compares a candidate."
         )
     if json:
@@ -333,7 +333,7 @@ def add(
     settings = load_settings(context)
     path = path.absolute()
     if not path.is_dir():
-        raise WrongUse(f"No such folder: {path}.")
+        raise UsageError(f"No such folder: {path}.")
     _refuse_links(path)
     _refuse_pipes(path, ("bundle.json", "split.json"))
     _refuse_pipes(path, read_manifest(path).files)
@@ -342,7 +342,7 @@ def add(
     target = get_bundles_folder(settings.store.folder) / manifest.name
     exists = target.exists()
     if exists and _is_whole(target):
-        raise WrongUse(f"{manifest.name} already exists here.")
+        raise UsageError(f"{manifest.name} already exists here.")
     _copy(path, target, with_record=False)
     _remember(
         settings, "model.added", manifest.name, {"from": str(path), "was_damaged_here": exists}
@@ -354,18 +354,18 @@ def add(
 
 
 def _refuse_links(bundle: Path) -> None:
-    """Raise `WrongUse` if a file of an external bundle is a link to another file."""
+    """Raise `UsageError` if a file of an external bundle is a link to another file."""
     links = sorted(path.name for path in bundle.iterdir() if path.is_symlink())
     if links or bundle.is_symlink():
         what = f"contains a link, {links[0]}" if links else "is a link"
-        raise WrongUse(f"{bundle} {what}. Add the folder that `agent models export` wrote.")
+        raise UsageError(f"{bundle} {what}. Add the folder that `agent models export` wrote.")
 
 
 def _refuse_pipes(bundle: Path, names: Iterable[str]) -> None:
-    """Raise `WrongUse` if a file that is to be read is a pipe, which would be waited for."""
+    """Raise `UsageError` if a file that is to be read is a pipe, which would be waited for."""
     for name in names:
         if (bundle / name).exists() and not (bundle / name).is_file():
-            raise WrongUse(f"{bundle} contains {name}, which is no file. Copy the bundle again.")
+            raise UsageError(f"{bundle} contains {name}, which is no file. Copy the bundle again.")
 
 
 def _is_whole(bundle: Path) -> bool:
@@ -391,7 +391,7 @@ def export(
     load_verified(settings, name)
     target = folder.absolute() / name
     if target.exists():
-        raise WrongUse(f"{target} already exists.")
+        raise UsageError(f"{target} already exists.")
     _copy(get_bundle(settings.store.folder, name), target, with_record=True)
     _remember(settings, "model.exported", name, {"to": str(target)})
     console.out.print(f"{name} was written to {target}.")
@@ -421,7 +421,7 @@ def _copy(source: Path, target: Path, *, with_record: bool) -> None:
             shutil.copytree(get_record_folder(target), get_record_folder(whole))
         _put_in_place(whole, target)
     except (OSError, ModelError) as error:
-        raise BadBundle(
+        raise UnusableBundleError(
             f"{target}: cannot be written ({_reason(error)}). Nothing was left there. Check free "
             "space and write permission, then try again."
         ) from error

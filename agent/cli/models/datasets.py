@@ -18,7 +18,7 @@ from agent.cli import console
 from agent.cli.app import SOME_FAILED
 from agent.cli.models.bundles import models
 from agent.cli.options import JsonOption
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
@@ -136,15 +136,15 @@ def prepare(dataset: OpenDataset, folder: Path) -> Preparation:
         folder: Where it was unpacked.
 
     Raises:
-        WrongUse: The set has no class per image, or the folder does not hold it.
+        UsageError: The set has no class per image, or the folder does not hold it.
     """
     if dataset.list_images is None:
-        raise WrongUse(
+        raise UsageError(
             f"{dataset.name} labels {dataset.labels}, not whole images, so no manifest can be made "
             f"of it; {dataset.good_for}."
         )
     if not folder.is_dir():
-        raise WrongUse(f"{folder}: there is no such folder.")
+        raise UsageError(f"{folder}: there is no such folder.")
     images, missing, changed, hashed = [], [], [], 0
     for image in dataset.list_images(folder):
         path = folder / image.file
@@ -156,7 +156,7 @@ def prepare(dataset: OpenDataset, folder: Path) -> Preparation:
             hashed += bool(image.sha256_pixels)
             images.append(image)
     if not images:
-        raise WrongUse(
+        raise UsageError(
             f"{folder}: no picture of {dataset.name} in it ({len(missing)} listed and missing, "
             f"{len(changed)} with other pixels); name the folder that it was unpacked into."
         )
@@ -184,7 +184,7 @@ def _list_uhcsdb(folder: Path) -> Iterator[PreparedImage]:
     elif metadata.is_file():
         yield from _list_metadata(metadata, folder)
     else:
-        raise WrongUse(
+        raise UsageError(
             f"{folder}: neither uhcs-metadata.csv nor MANIFEST.csv is in it; put the set's "
             "metadata (github.com/bdecost/uhcsdb, data/uhcs-metadata.csv) next to its pictures."
         )
@@ -238,7 +238,7 @@ def _list_nffa(folder: Path) -> Iterator[PreparedImage]:
     pictures = [path for path in sorted(list_folder(folder.absolute()).pictures) if "/" in path]
     categories = {path.split("/")[0] for path in pictures}
     if len(categories) > NFFA_CATEGORIES:
-        raise WrongUse(
+        raise UsageError(
             f"{folder}: {len(categories)} folders with pictures, the set has {NFFA_CATEGORIES} "
             "categories; name the folder that holds the categories."
         )
@@ -255,7 +255,7 @@ def _list_microscopes(folder: Path) -> Iterator[PreparedImage]:
     """
     table = next(iter(sorted(folder.rglob(f"{MICROSCOPES}.*"))), None)
     if table is None:
-        raise WrongUse(f"{folder}: {MICROSCOPES}.xlsx is not in it; put it next to the pictures.")
+        raise UsageError(f"{folder}: {MICROSCOPES}.xlsx is not in it; put it next to the pictures.")
     there: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*.png")):
         there.setdefault(_fold_name(path.stem), []).append(path)
@@ -296,10 +296,10 @@ def _sheet_rows(file: Path, needed: tuple[str, ...]) -> Iterator[dict[str, str]]
             for row in sheet.iter(f"{SHEET}row")
         ]
     except (OSError, KeyError, IndexError, ValueError, zipfile.BadZipFile, SyntaxError) as error:
-        raise WrongUse(f"{file}: cannot be read ({error}); download it again.") from error
+        raise UsageError(f"{file}: cannot be read ({error}); download it again.") from error
     names = rows[0] if rows else {}
     if lacking := [name for name in needed if name not in names.values()]:
-        raise WrongUse(f"{file}: it has no column {lacking[0]}; download it again.")
+        raise UsageError(f"{file}: it has no column {lacking[0]}; download it again.")
     for row in rows[1:]:
         yield {name: row.get(column, "") for column, name in names.items()}
 
@@ -319,10 +319,10 @@ def _rows(file: Path, needed: tuple[str, ...]) -> Iterator[dict[str, str]]:
         with file.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.DictReader(text)
             if lacking := [name for name in needed if name not in (reader.fieldnames or ())]:
-                raise WrongUse(f"{file}: it has no column {lacking[0]}; download it again.")
+                raise UsageError(f"{file}: it has no column {lacking[0]}; download it again.")
             yield from ({k: v or "" for k, v in row.items() if k is not None} for row in reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise WrongUse(f"{file}: cannot be read ({error}); download it again.") from error
+        raise UsageError(f"{file}: cannot be read ({error}); download it again.") from error
 
 
 # --- the sets -----------------------------------------------------------------------------------
@@ -415,13 +415,13 @@ def get_dataset(name: str) -> OpenDataset:
     """Return a set by its name.
 
     Raises:
-        WrongUse: There is none of that name.
+        UsageError: There is none of that name.
     """
     for dataset in DATASETS:
         if dataset.name == name.casefold():
             return dataset
     known = ", ".join(dataset.name for dataset in DATASETS)
-    raise WrongUse(f"no open set is called {name!r}; known are {known}.")
+    raise UsageError(f"no open set is called {name!r}; known are {known}.")
 
 
 UNCONFIRMED = "read it at the source"
@@ -451,7 +451,7 @@ def datasets(
         _list_datasets(json=json)
         return
     if folder is None:
-        raise WrongUse("Name the folder that the set was unpacked into.")
+        raise UsageError("Name the folder that the set was unpacked into.")
     _prepare(name, folder, out=out, force=force, json=json)
 
 
@@ -487,12 +487,12 @@ def _prepare(name: str, folder: Path, *, out: Path | None, force: bool, json: bo
     prepared = prepare(dataset, folder)
     file = out or folder / MANIFEST
     if file.exists() and not force:
-        raise WrongUse(f"{file}: already there; name another with --out, or add --force.")
+        raise UsageError(f"{file}: already there; name another with --out, or add --force.")
     try:
         with file.open("w", encoding="utf-8", newline="") as text:
             write_csv(text, COLUMNS, [image.to_row() for image in prepared.images])
     except OSError as error:
-        raise WrongUse(
+        raise UsageError(
             f"{file}: cannot be written ({error.strerror or error}); name another with --out."
         ) from error
     groups = len({image.specimen for image in prepared.images if image.specimen})

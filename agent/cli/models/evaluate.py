@@ -20,7 +20,7 @@ from agent.cli.models.bundles import models
 from agent.cli.models.evaluation_text import print_evaluation
 from agent.cli.models.import_ import print_unusable
 from agent.cli.options import FolderArgument, JsonOption, ManifestOption, complete_bundles
-from agent.errors import WrongUse
+from agent.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -108,7 +108,7 @@ def evaluate_folder(
     silence_log()
     name = bundle or store.promotions.find_current()
     if name is None:
-        raise WrongUse("There is no bundle yet. Train one: agent train FOLDER.")
+        raise UsageError("There is no bundle yet. Train one: agent train FOLDER.")
     get_bundle(settings.store.folder, name)
     classifier = load_bundle(settings, name)
     listing = labelled_import.list_labelled(folder, classifier.taxonomy, manifest)
@@ -250,7 +250,7 @@ def _parse_codes(
         return [code for code in taxonomy.codes if code in labelled]
     spelled = [taxonomy.code(*taxonomy.parse(code)) for code in codes]
     if lacking := [code for code in spelled if code not in labelled]:
-        raise WrongUse(f"--leave-out {lacking[0]}: the folder has no micrograph with this code.")
+        raise UsageError(f"--leave-out {lacking[0]}: the folder has no micrograph with this code.")
     return spelled
 
 

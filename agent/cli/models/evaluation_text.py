@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent.cli import console
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
@@ -156,13 +156,13 @@ def explain_last_verdict(settings: Settings, store: Store, *, json: bool) -> Non
         json: As one document instead of sentences.
 
     Raises:
-        WrongUse: No retraining has ended yet.
+        UsageError: No retraining has ended yet.
     """
     from agent.service.jobs.retrain import JOB
 
     ended = store.jobs.list_ended(JOB)
     if not ended:
-        raise WrongUse("no retraining has ended yet; agent retrain starts one.")
+        raise UsageError("no retraining has ended yet; agent retrain starts one.")
     outcome = _load_outcome(settings, str(ended[-1].facts.get("candidate") or ""))
     if json:
         console.print_json(outcome_to_json(outcome) if outcome else _job_json(ended[-1]))

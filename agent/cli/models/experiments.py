@@ -28,7 +28,7 @@ from agent.cli.options import (
     ManifestOption,
     SeedOption,
 )
-from agent.errors import WrongUse
+from agent.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,9 +89,9 @@ def experiments(
     silence_log()
     settings, group_by = load_settings(context), grouping_column(group_by)
     if weights is not None and not weights.is_file():
-        raise WrongUse(f"--weights: no such file: {weights}.")
+        raise UsageError(f"--weights: no such file: {weights}.")
     if folds == 1:
-        raise WrongUse(
+        raise UsageError(
             "--folds 1 leaves no training images. Use at least 2, or 0 for one test set."
         )
     with open_store(settings) as store:
@@ -101,7 +101,7 @@ def experiments(
     options = {"epochs": epochs, "frame_px": frame, "weights": weights, **grouping_config(group_by)}
     names = [row.name for row in list_rows(TrainingConfig(taxonomy=taxonomy))]
     if not any(rows.casefold() in name.casefold() for name in names):
-        raise WrongUse(f"--rows {rows}: no row has this name. Rows: {', '.join(names)}.")
+        raise UsageError(f"--rows {rows}: no row has this name. Rows: {', '.join(names)}.")
     base = TrainingConfig(
         taxonomy=taxonomy, seed=seed, device=settings.model.device, **drop_none(options)
     )

@@ -15,7 +15,7 @@ from agent.cli import console
 from agent.cli.app import load_settings, open_store
 from agent.cli.models.bundles import NameArgument, load_verified, models
 from agent.cli.options import By, JsonOption, Reason, os_user, require_lead, signed_store
-from agent.errors import BadBundle, WrongUse
+from agent.errors import UnusableBundleError, UsageError
 from model import ModelError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _sign_for(
         require_allowed(settings.store.folder, manifest)
         before = store.promotions.find_current()
         if before == name:
-            raise WrongUse(f"{name} is already in use.")
+            raise UsageError(f"{name} is already in use.")
         shown = _describe_rings(settings, store, manifest, rules) if rules else {}
         gate = _print_gate(settings, name, before)
         impact, page = _impact(settings, store, name, days)
@@ -170,7 +170,7 @@ def _ask_again(settings: Settings, name: str, before: str | None) -> None:
     """Require a second yes on a terminal where no gate recommends a bundle.
 
     Raises:
-        WrongUse: The answer was no.
+        UsageError: The answer was no.
     """
     from agent.retrain.bundle_registry import get_bundle
     from agent.retrain.promotion import has_evidence
@@ -178,7 +178,7 @@ def _ask_again(settings: Settings, name: str, before: str | None) -> None:
     if not sys.stdin.isatty() or has_evidence(get_bundle(settings.store.folder, name), before):
         return
     if not typer.confirm(f"No gate recommends {name}. Sign for it all the same?", err=True):
-        raise WrongUse("Nothing was signed.")
+        raise UsageError("Nothing was signed.")
 
 
 def _describe_rings(
@@ -258,7 +258,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
         promotions = store.promotions.list_all()
         before = next(iter(list_previous_bundles(promotions)), None)
         if before is None:
-            raise WrongUse(
+            raise UsageError(
                 "There is no previous bundle. To use another one: agent models list, then agent "
                 "models promote."
             )
@@ -292,7 +292,9 @@ def _write_cards(settings: Settings, store: Store, *names: str | None) -> None:
     from agent.service.jobs.retrain import write_card
 
     for name in filter(None, names):
-        with suppress(BadBundle, OSError, ModelError):  # a broken or missing bundle needs no card
+        with suppress(
+            UnusableBundleError, OSError, ModelError
+        ):  # a broken or missing bundle needs no card
             write_card(settings, store, name)
 
 
@@ -334,7 +336,7 @@ def rollout(
     `agent models promote --rings` starts one.
     """
     if stop and resume:
-        raise WrongUse("Use either --stop or --continue.")
+        raise UsageError("Use either --stop or --continue.")
     settings = load_settings(context)
     if stop:
         _stop(settings)
@@ -366,7 +368,7 @@ def _stop(settings: Settings) -> None:
 
     with open_store(settings) as store:
         if not store.rollouts.stop(by=os_user(), at=clock()):
-            raise WrongUse("No rollout is running. See agent models rollout.")
+            raise UsageError("No rollout is running. See agent models rollout.")
         stopped = store.rollouts.find_latest()
         current = (stopped.previous if stopped else None) or "no bundle"
     console.out.print(f"Stopped. Every PC goes back to {current}.", markup=False)

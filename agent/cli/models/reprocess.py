@@ -12,7 +12,7 @@ from agent.cli.app import SAYS_NO, load_settings, open_store
 from agent.cli.console import run_to_end, silence_log
 from agent.cli.models.bundles import models
 from agent.cli.options import JsonOption, complete_bundles, os_user
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def reprocess(
     """
     if from_features:
         if shadow or ray or days is not None:
-            raise WrongUse(
+            raise UsageError(
                 "--from-features compares everything with --bundle and stores nothing: leave out "
                 "the other options."
             )
@@ -182,7 +182,7 @@ def features(
 ) -> None:
     """Show how many micrographs have kept features, and their size on disk; make or check them."""
     if fill and (verify or repair):
-        raise WrongUse("Use either --fill or --verify.")
+        raise UsageError("Use either --fill or --verify.")
     settings = load_settings(context)
     if fill:
         _fill(settings, limit=limit, json=json)

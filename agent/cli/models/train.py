@@ -31,7 +31,7 @@ from agent.cli.options import (
     os_user,
     sign,
 )
-from agent.errors import WrongUse
+from agent.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,10 +68,10 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Traini
 
     weights = asked.get("weights")
     if weights is not None and not weights.is_file():
-        raise WrongUse(f"--weights: no such file: {weights}.")
+        raise UsageError(f"--weights: no such file: {weights}.")
     scheme = asked.get("scheme", "two-stage")
     if scheme != "two-stage" and {"subtype_arch", "size_arch"} & asked.keys():
-        raise WrongUse(
+        raise UsageError(
             f"--subtype-arch and --size-arch need two networks; {scheme} has one. Use --arch."
         )
     lab = read_lab_config(settings, store)
@@ -235,10 +235,10 @@ def require_labelled(imported: ImportOutcome, folder: Path | None) -> None:
     """Refuse to train on the labels of before where a folder brings none.
 
     Raises:
-        WrongUse: No micrograph of the folder has a label.
+        UsageError: No micrograph of the folder has a label.
     """
     if not imported.codes:
-        raise WrongUse(
+        raise UsageError(
             f"{folder}: no labelled micrograph, so nothing was trained. Name the folder that holds "
             "one sub-folder per structure code, or leave it out to train on the labels so far."
         )
@@ -283,7 +283,7 @@ def iter_training(
     collected = collect_labels(settings, store, plan.taxonomy, group_by=plan.group_by)
     print_left_out(collected)
     if not collected.examples:
-        raise WrongUse(
+        raise UsageError(
             "There are no labelled micrographs yet. Name a labelled folder: agent train FOLDER."
         )
     print_groups(collected.examples, plan.group_by, collected.columns)
@@ -321,18 +321,18 @@ def print_groups(examples: Sequence[Example], column: str, known: Mapping[str, i
         known: Number of micrographs that have a value, by column.
 
     Raises:
-        WrongUse: There are fewer than three groups, so a split is impossible.
+        UsageError: There are fewer than three groups, so a split is impossible.
     """
     if not column:
         return
     if not known.get(column):
         columns = ", ".join(sorted(known)) or "none"
-        raise WrongUse(
+        raise UsageError(
             f"--group-by {column}: no labelled micrograph has this column. Columns: {columns}."
         )
     groups = {example.group for example in examples}
     if len(groups) < len(SIDES):
-        raise WrongUse(
+        raise UsageError(
             f"--group-by {column}: the labelled micrographs form {len(groups)} groups; at least "
             f"{len(SIDES)} are needed, one each to train, validate and test."
         )
@@ -438,7 +438,7 @@ def _cancel(store: Store) -> None:
     from agent.service.jobs.retrain import JOB
 
     if not store.jobs.cancel(JOB, by=os_user(), at=clock()):
-        raise WrongUse("No retraining is running.")
+        raise UsageError("No retraining is running.")
     console.out.print("The retraining stops within a few seconds. Nothing was promoted.")
 
 

@@ -10,7 +10,7 @@ import typer
 
 from agent.cli.app import SAYS_NO, app, load_settings, open_store
 from agent.cli.console import out, print_json, progress
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.files.shares import is_folder
 from agent.terminal import format_count
 
@@ -108,13 +108,13 @@ def _newest_backup(settings: Settings, store: Store, target: Path | None) -> Pat
         return target
     folder = target or (Path(settings.backup.folder) if settings.backup.folder else None)
     if folder is None:
-        raise WrongUse("Name a backup, or set [backup] folder.")
+        raise UsageError("Name a backup, or set [backup] folder.")
     if not is_folder(folder):
-        raise WrongUse(f"No such file or folder: {folder}.")
+        raise UsageError(f"No such file or folder: {folder}.")
     site, lab = settings.site.name, store.audit_log.get_first_hash()
     own = [entry for entry in list_backups(folder) if is_own(entry.facts, site=site, lab=lab)]
     if not own:
-        raise WrongUse(f"{folder} contains no backup of this lab. Name a file.")
+        raise UsageError(f"{folder} contains no backup of this lab. Name a file.")
     return own[-1].file
 
 
@@ -122,7 +122,7 @@ def _choose_target(settings: Settings, target: Path | None) -> Path:
     if target:
         return target
     if not settings.backup.folder:
-        raise WrongUse("Name a zip file or a folder for it: agent backup FOLDER.")
+        raise UsageError("Name a zip file or a folder for it: agent backup FOLDER.")
     return Path(settings.backup.folder)
 
 
@@ -133,12 +133,12 @@ def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -
         lab = store.audit_log.get_first_hash()
         return target / name_backup(settings.site.name, lab, at, is_automatic=False)
     if not target.parent.is_dir():
-        raise WrongUse(
+        raise UsageError(
             f"{target.parent}: no such folder, so no backup was written. Create it, or mount its "
             "share."
         )
     if target.exists():
-        raise WrongUse(f"{target} already exists and was not changed. Name another file.")
+        raise UsageError(f"{target} already exists and was not changed. Name another file.")
     return target
 
 

@@ -19,7 +19,7 @@ import typer
 
 from agent.cli.app import SAYS_NO, open_store
 from agent.cli.console import err, out, table
-from agent.errors import BadStore, WrongUse
+from agent.errors import StoreError, UsageError
 from agent.settings import FILE_NAME, UNFINISHED_MOVE, Settings
 from agent.terminal import format_count
 
@@ -61,14 +61,14 @@ class LaidDown:
         """Make the folder and write the list of settings files into it.
 
         Raises:
-            BadStore: The folder cannot be written.
+            StoreError: The folder cannot be written.
         """
         laid = cls(str(folder), not folder.exists(), tuple(names))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             laid._write()
         except OSError as error:
-            raise BadStore(f"{folder}: cannot be written ({error.strerror or error}).") from error
+            raise StoreError(f"{folder}: cannot be written ({error.strerror or error}).") from error
         return laid
 
     @classmethod
@@ -76,13 +76,13 @@ class LaidDown:
         """Return what a move into a folder that did not finish laid down.
 
         Raises:
-            BadStore: Its list is missing or damaged.
+            StoreError: Its list is missing or damaged.
         """
         file = folder / LIST_NAME
         try:
             laid = cls(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise BadStore(
+            raise StoreError(
                 f"{file}: cannot be read ({error}), so the unfinished move cannot be undone. "
                 f"Delete {folder / UNFINISHED_MOVE} and the files next to it, or name another "
                 "folder with --to."
@@ -94,7 +94,7 @@ class LaidDown:
         """Write the settings files, `agent.toml` under another name; return the latter.
 
         Raises:
-            BadStore: A file cannot be written.
+            StoreError: A file cannot be written.
         """
         folder = Path(self.folder)
         try:
@@ -103,14 +103,14 @@ class LaidDown:
                 (folder / name).touch(mode=0o640)  # it may contain a database password
                 (folder / name).write_text(text, encoding="utf-8")
         except OSError as error:
-            raise BadStore(f"{folder}: cannot be written ({error.strerror or error}).") from error
+            raise StoreError(f"{folder}: cannot be written ({error.strerror or error}).") from error
         return folder / UNFINISHED_MOVE
 
     def add_data(self, data: Path, names: Iterable[str]) -> None:
         """Note the data folder and the files of the backup, before any of them is written.
 
         Raises:
-            BadStore: The list cannot be written.
+            StoreError: The list cannot be written.
         """
         self.data = str(data)
         try:
@@ -119,7 +119,7 @@ class LaidDown:
             self.kept = tuple(path.name for path in _iter_own(data))
             self._write()
         except OSError as error:
-            raise BadStore(f"{data}: cannot be written ({error.strerror or error}).") from error
+            raise StoreError(f"{data}: cannot be written ({error.strerror or error}).") from error
 
     def finish(self) -> Path:
         """Rename the settings, which completes the lab; return the settings file."""
@@ -132,7 +132,7 @@ class LaidDown:
         """Remove what the move wrote; what was there before, or is not its own, stays.
 
         Raises:
-            BadStore: A file cannot be removed; the move can be repeated or undone again.
+            StoreError: A file cannot be removed; the move can be repeated or undone again.
         """
         folder = Path(self.folder)
         try:
@@ -144,7 +144,7 @@ class LaidDown:
             (folder / UNFINISHED_MOVE).unlink(missing_ok=True)
             (folder / LIST_NAME).unlink(missing_ok=True)
         except OSError as error:
-            raise BadStore(
+            raise StoreError(
                 f"{error.filename or folder}: cannot be removed ({error.strerror or error})."
             ) from error
         if self.is_new:
@@ -201,9 +201,9 @@ def move(file: Path, folder: Path, sources: list[str]) -> None:
     folder = Path(os.path.normpath(folder.absolute()))
     config = folder / settings_room.FILE_NAME
     if folder.exists() and not folder.is_dir():
-        raise WrongUse(f"{folder} is a file. Name a folder with --to.")
+        raise UsageError(f"{folder} is a file. Name a folder with --to.")
     if config.exists():
-        raise WrongUse(
+        raise UsageError(
             f"{config} already exists and was not changed. Name another folder with --to."
         )
     moved = dict(_parse_pairs(sources))
@@ -211,7 +211,7 @@ def move(file: Path, folder: Path, sources: list[str]) -> None:
     if settings_room.has_unfinished_move(folder):
         _undo_unfinished(folder)
     if existing := [name for name in texts if (folder / name).exists()]:
-        raise WrongUse(f"{folder / existing[0]} already exists and was not changed.")
+        raise UsageError(f"{folder / existing[0]} already exists and was not changed.")
     names = [settings_room.UNFINISHED_MOVE, *(name for name in texts if name != config.name)]
 
     laid = LaidDown.begin(folder, names)
@@ -239,12 +239,12 @@ def move(file: Path, folder: Path, sources: list[str]) -> None:
 def _parse_pairs(options: list[str]) -> list[tuple[str, str]]:
     for pair in options:
         if "=" not in pair:
-            raise WrongUse(f"--source: write NAME=FOLDER instead of {pair!r}.")
+            raise UsageError(f"--source: write NAME=FOLDER instead of {pair!r}.")
     return [(pair.partition("=")[0], pair.partition("=")[2]) for pair in options]
 
 
 def _undo_unfinished(folder: Path) -> None:
-    """Undo an earlier move that was killed. Raises `WrongUse` while it still runs."""
+    """Undo an earlier move that was killed. Raises `UsageError` while it still runs."""
     from agent.service.data_folder import Lock
 
     earlier = LaidDown.read(folder)
@@ -262,7 +262,7 @@ def _give_up(laid: LaidDown) -> None:
     """Undo a move that failed, and print what became of the folder."""
     try:
         laid.undo()
-    except BadStore as fault:
+    except StoreError as fault:
         err.print(f"The move did not finish: {fault} Repeat the move.", markup=False)
     else:
         err.print(
@@ -310,7 +310,7 @@ def _read_settings(file: Path, moved: dict[str, str]) -> dict[str, str]:
     """Return name → text of the settings files of a backup, with the new source folders.
 
     Raises:
-        WrongUse: The file is no backup, or contains no such source.
+        UsageError: The file is no backup, or contains no such source.
     """
     from agent.backup.file import list_members, require_plain_names
 
@@ -331,15 +331,15 @@ def _read_settings(file: Path, moved: dict[str, str]) -> dict[str, str]:
         RuntimeError,
         NotImplementedError,
     ) as error:
-        raise WrongUse(f"{file}: not a readable backup ({error}).") from error
+        raise UsageError(f"{file}: not a readable backup ({error}).") from error
     main = "agent.toml" if "agent.toml" in kept else main
     if main is None:
-        raise WrongUse(
+        raise UsageError(
             f"{file} contains no settings. Write agent.toml, then run agent restore FILE."
         )
     unknown = set(moved) - {s["name"] for s in tomllib.loads(kept[main]).get("sources", [])}
     if unknown:
-        raise WrongUse(f"--source: the backup has no source {min(unknown)!r}.")
+        raise UsageError(f"--source: the backup has no source {min(unknown)!r}.")
     kept["agent.toml"] = with_folders(kept.pop(main), moved)
     return kept
 
@@ -359,11 +359,11 @@ def with_folders(text: str, moved: Mapping[str, str]) -> str:
 
 
 def _require_empty(settings: Settings) -> None:
-    """Raise `WrongUse` if the data folder, which may be absolute, already contains a lab."""
+    """Raise `UsageError` if the data folder, which may be absolute, already contains a lab."""
     folder = settings.store.folder
     signs = [name for name in ("martensight.db", "crops", "originals") if (folder / name).exists()]
     if signs:
-        raise WrongUse(
+        raise UsageError(
             f"{folder} already contains a lab ({', '.join(signs)}). Nothing was changed. Set "
             "[store] folder to an empty folder, or use agent restore."
         )

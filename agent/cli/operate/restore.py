@@ -12,7 +12,7 @@ import typer
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import out, progress
 from agent.cli.options import By, Reason, require_lead, signed_store
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def restore(
     if accept:
         _accept(context, accept, by=by, reason=reason)
     elif file is None:
-        raise WrongUse("Name the zip file that agent backup wrote.")
+        raise UsageError("Name the zip file that agent backup wrote.")
     elif to or source:
         from agent.cli.operate.move import move
 
@@ -121,12 +121,12 @@ def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
 
     at = datetime.now(UTC)
     if file.is_dir():
-        raise WrongUse(f"{file} is a folder. Name the zip file that agent backup wrote.")
+        raise UsageError(f"{file} is a folder. Name the zip file that agent backup wrote.")
     if not file.is_file():
-        raise WrongUse(f"No such file: {file}.")
+        raise UsageError(f"No such file: {file}.")
     sites = list_stopped_sites(settings, at, then="restore")
     if len(sites) > 1 and not all_sites:
-        raise WrongUse(
+        raise UsageError(
             f"The database contains {len(sites)} sites ({', '.join(sites)}). A restore sets all of "
             "them back to the time of the backup. To do this: agent restore --all-sites FILE"
         )
@@ -233,19 +233,19 @@ def _accept(context: typer.Context, what: str, *, by: str, reason: str) -> None:
     from agent.store import ACCEPTED, RESTORED
 
     if not reason.strip():
-        raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
+        raise UsageError("Add a reason with --reason TEXT. It is recorded.")
     settings = load_settings(context)
     if what == "database":
         accept_database(settings, reason)
         return
     if not what.isdecimal():
-        raise WrongUse(f"--accept: write the number of a restore, or database, not {what!r}.")
+        raise UsageError(f"--accept: write the number of a restore, or database, not {what!r}.")
     number = int(what)
     with signed_store(context, settings, by) as (store, signer):
         require_lead(settings, store, signer)
         loss = next((loss for loss in list_losses(store) if loss.number == number), None)
         if loss is None:
-            raise WrongUse(
+            raise UsageError(
                 f"Act {number} is no restore whose loss is to be accepted. See agent verify."
             )
         facts = {"act": number, "reason": reason, "trail": loss.kept, "until": loss.until}
@@ -308,9 +308,9 @@ def list_stopped_sites(settings: Settings, at: datetime, *, then: str) -> list[s
         then: What the operator does after the agent has stopped.
 
     Raises:
-        WrongUse: An agent of any site is running.
+        UsageError: An agent of any site is running.
     """
-    from agent.errors import BadStore
+    from agent.errors import StoreError
     from agent.service.health.database_clock import DatabaseClock
     from agent.store.sites.fleet import is_alive
 
@@ -321,10 +321,10 @@ def list_stopped_sites(settings: Settings, at: datetime, *, then: str) -> list[s
             alive = [
                 agent.name for agent in store.over_all_sites().agents() if is_alive(agent, now=now)
             ]
-    except BadStore:
+    except StoreError:
         return []  # a damaged database is the reason for a restore
     if alive:
-        raise WrongUse(
+        raise UsageError(
             f"An agent is running ({', '.join(alive)}). Stop it, wait a minute, then {then}."
         )
     return sites
@@ -332,8 +332,8 @@ def list_stopped_sites(settings: Settings, at: datetime, *, then: str) -> list[s
 
 def _read_replaced(settings: Settings) -> dict[str, _Replaced]:
     """Return site → what its database holds before another is put in its place."""
-    from agent.errors import BadStore
-    from agent.store import StoreFault
+    from agent.errors import StoreError
+    from agent.store import StoreFaultError
 
     replaced: dict[str, _Replaced] = {}
     try:
@@ -341,7 +341,7 @@ def _read_replaced(settings: Settings) -> dict[str, _Replaced]:
             shares = _list_shares(store)
         for site, own in shares.items():
             replaced[site] = _read_site(_settings_of(settings, site, own))
-    except (BadStore, StoreFault) as fault:  # a damaged database is the reason for a restore
+    except (StoreError, StoreFaultError) as fault:  # a damaged database is the reason for a restore
         replaced.setdefault(settings.site.name, _Replaced(fault=str(fault)))
     return replaced
 
@@ -354,7 +354,7 @@ def _read_site(settings: Settings) -> _Replaced:
     from agent.orders.lims.lost_conformity import iter_stated
     from agent.service.jobs.exchange import find_position
     from agent.service.statements import StatementKeeper
-    from agent.store import StoreFault
+    from agent.store import StoreFaultError
 
     with open_store(settings) as store:
         end = store.audit_log.get_head().number
@@ -366,7 +366,7 @@ def _read_site(settings: Settings) -> _Replaced:
                 position = find_position(settings, store)
                 StatementKeeper(settings, store, position=position).freeze_touched()
             stated = tuple(iter_stated(store))
-        except (AgentError, StoreFault, OSError, ValueError) as fault:
+        except (AgentError, StoreFaultError, OSError, ValueError) as fault:
             return _Replaced(end, fault=str(fault))
     return _Replaced(end, stated, faults[0] if faults else "")
 
@@ -378,19 +378,19 @@ def accept_database(settings: Settings, reason: str) -> None:
     lab's own database lost is recorded, and a lead accepts it by its number.
 
     Raises:
-        NothingToBegin: It is the newest database of this lab.
+        NothingToBeginError: It is the newest database of this lab.
     """
     from agent.evidence.anchors import Anchor, list_losses, write_note
     from agent.service.copies import record_older, resume
     from agent.service.data_folder import RunLock
-    from agent.store import BEGUN_ANEW, NothingToBegin, find_mark
+    from agent.store import BEGUN_ANEW, NothingToBeginError, find_mark
 
     at = datetime.now(UTC)
     folder = settings.store.folder
     with RunLock.of(settings):
         try:
             opened = open_store(settings, accepts_other=True, acts=False)
-        except NothingToBegin:
+        except NothingToBeginError:
             with open_store(settings) as store:
                 older = record_older(settings, store, now=at)
             if not older:

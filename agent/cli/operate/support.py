@@ -17,7 +17,7 @@ import typer
 
 from agent.cli.app import app, find_settings_file, load_settings, open_store
 from agent.cli.console import err, out, print_json, table
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 from agent.host.distribution import LOCK, collect
 from agent.terminal import format_count
 
@@ -143,7 +143,7 @@ def support_bundle(
             names=names,
         )
     except OSError as error:
-        raise WrongUse(f"{file}: cannot be written ({error.strerror or error}).") from error
+        raise UsageError(f"{file}: cannot be written ({error.strerror or error}).") from error
     for name in listed:
         out.print(f"  {name}", markup=False)
     if not logs and not journal:

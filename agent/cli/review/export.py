@@ -15,7 +15,7 @@ import typer
 
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import err
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.files.csv_export import write_csv
 from agent.terminal import format_count
 
@@ -99,7 +99,7 @@ def export(  # noqa: PLR0917 - each is an option of the command
         from agent.cli.review.queue import export_labelled
 
         if out is None:
-            raise WrongUse("Name a new or empty folder with --out.")
+            raise UsageError("Name a new or empty folder with --out.")
         export_labelled(load_settings(context), out)
         return
     write = _writer(form or _guess_format(out), _columns(what), spreadsheet=spreadsheet)
@@ -139,7 +139,9 @@ def _parse_day(text: str | None, option: str, zone: str, *, days: int = 0) -> da
     try:
         begun = date.fromisoformat(text) + timedelta(days=days)
     except ValueError as error:
-        raise WrongUse(f"{option}: write a day such as 2026-11-24 instead of {text!r}.") from error
+        raise UsageError(
+            f"{option}: write a day such as 2026-11-24 instead of {text!r}."
+        ) from error
     return datetime.combine(begun, time.min, ZoneInfo(zone))
 
 
@@ -275,14 +277,14 @@ def _write_atomically(path: Path, fill: Callable[[Path], int]) -> int:
     """Write to a temporary file and rename it, so that no reader gets half a file.
 
     Raises:
-        WrongUse: The file cannot be written.
+        UsageError: The file cannot be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         count = fill(part)
         part.replace(path)
     except OSError as error:
-        raise WrongUse(f"{path}: cannot be written ({error.strerror or error}).") from error
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error}).") from error
     finally:
         part.unlink(missing_ok=True)
     return count
@@ -298,7 +300,7 @@ def _write_json(rows: Iterator[Row], file: TextIO) -> int:
 
 def _write_parquet(rows: Iterator[Row], columns: tuple[str, ...], out: Path | None) -> int:
     if out is None:
-        raise WrongUse("--format parquet: name the file with --out NAME.parquet.")
+        raise UsageError("--format parquet: name the file with --out NAME.parquet.")
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -11,7 +11,7 @@ import typer
 from agent.cli import console
 from agent.cli.app import DONE, SOME_FAILED, app, load_settings, now_utc, open_store
 from agent.cli.options import By, JsonOption, Number, os_user, read_order_policy
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def list_(
 ) -> None:
     """List every order, urgent ones first."""
     if unassigned and control:
-        raise WrongUse("Use either --unassigned or --control.")
+        raise UsageError("Use either --unassigned or --control.")
     settings = load_settings(context)
     if unassigned:
         _list_unassigned(settings, as_json=as_json)
@@ -105,7 +105,7 @@ def import_(
     as_json: JsonOption = False,
 ) -> None:
     """Import an order list."""
-    from agent.orders import BadSpecification
+    from agent.orders import SpecificationError
     from agent.orders.facts.order_list import import_list
     from agent.orders.facts.order_policy import (
         note_specifications,
@@ -117,16 +117,16 @@ def import_(
     with open_store(settings) as store:
         known = [subtype.name for subtype in read_taxonomy(settings, store, now=now_utc()).subtypes]
         with suppress(
-            BadSpecification
+            SpecificationError
         ):  # the recorded one applies; `agent orders show` names the fault
             note_specifications(settings, store, now=now_utc())
         try:
             taken = import_list(store, file, subtypes=known, by=by or os_user(), at=now_utc())
         except OSError as error:
-            raise WrongUse(f"{file}: cannot be read ({error.strerror or error}).") from error
+            raise UsageError(f"{file}: cannot be read ({error.strerror or error}).") from error
         prioritise_urgent(store, settings)
     if taken.refusal:
-        raise WrongUse(f"{file}: {taken.refusal}")
+        raise UsageError(f"{file}: {taken.refusal}")
     if as_json:
         console.print_json({"changed": list(taken.changed), "sentences": list(taken.sentences)})
     else:
@@ -223,7 +223,7 @@ def show_order(
             return
         assessed = assess(store, number, read_order_policy(settings, store))
     if assessed is None:
-        raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
+        raise UsageError(f"Unknown order {number!r}. Run `agent orders list`.")
     if as_json:
         console.print_json(order_to_json(assessed))
         return

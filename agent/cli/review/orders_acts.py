@@ -12,7 +12,7 @@ from agent.cli import console
 from agent.cli.app import load_settings, now_utc
 from agent.cli.options import By, Id, Number, Reason, os_user, read_order_policy, signed_store
 from agent.cli.review.orders import orders
-from agent.errors import FileError, WrongUse
+from agent.errors import FileError, UsageError
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def same_place(  # noqa: PLR0917 - each is a word of the command
     from agent.store.results.places import DIFFERENT
 
     if different == belongs:
-        raise WrongUse("Use either --different or --belongs.")
+        raise UsageError("Use either --different or --belongs.")
     verdict, pair = public_id if belongs else DIFFERENT, (public_id, other)
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -143,7 +143,7 @@ def dismiss_file(
         lab = read_order_policy(settings, store)
         assessed = assess(store, number, lab)
         if assessed is None:
-            raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
+            raise UsageError(f"Unknown order {number!r}. Run `agent orders list`.")
         number, at, reason = assessed.view.number, now_utc(), require_reason(reason)
         if not dismiss_each(store, lab, assessed, [file], by=signer, reason=reason, at=at):
             require_lead(lab, signer)
@@ -242,7 +242,7 @@ def _parse_time(text: str, option: str, zone: ZoneInfo) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise WrongUse(
+        raise UsageError(
             f"{option}: write a time such as 2026-11-24T08:00 instead of {text!r}."
         ) from error
     return time if time.tzinfo else time.replace(tzinfo=zone)
@@ -296,7 +296,9 @@ def supersede(  # noqa: PLR0917 - each is a word of the command
         else:
             found = store.orders.of_micrograph(what)
             if store.results.find(what) is None or found is None:
-                raise WrongUse(f"{what} belongs to no order. Run `agent orders list --unassigned`.")
+                raise UsageError(
+                    f"{what} belongs to no order. Run `agent orders list --unassigned`."
+                )
             number, ids = found, [what]
         act = _permit_replacement(
             settings, store, number, ids, by=signer, defect=defect, picture=picture
@@ -363,7 +365,7 @@ def _require_known(defect: str) -> None:
     from agent.orders.facts.specimen_facts import DEFECTS
 
     if defect and defect not in DEFECTS:
-        raise WrongUse(f"--defect: unknown defect {defect!r}. Use one of {', '.join(DEFECTS)}.")
+        raise UsageError(f"--defect: unknown defect {defect!r}. Use one of {', '.join(DEFECTS)}.")
 
 
 def _keep_picture(settings: Settings, picture: Path | None) -> str:
@@ -381,7 +383,7 @@ def _keep_picture(settings: Settings, picture: Path | None) -> str:
         sha256 = hashlib.sha256(picture.read_bytes()).hexdigest()
         Archive.open(settings.store).keep_original(picture, sha256)
     except (FileError, OSError) as error:
-        raise WrongUse(f"--picture {picture}: not a readable picture ({error}).") from error
+        raise UsageError(f"--picture {picture}: not a readable picture ({error}).") from error
     return sha256
 
 

@@ -14,7 +14,7 @@ from agent.cli import console
 from agent.cli.app import DONE, SAYS_NO, load_settings, now_utc, open_store
 from agent.cli.options import JsonOption, Number
 from agent.cli.review.orders import orders
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
@@ -100,13 +100,13 @@ def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: boo
     """Print the statement of an order that applied at a time.
 
     Raises:
-        WrongUse: The time cannot be parsed, or there was no statement yet.
+        UsageError: The time cannot be parsed, or there was no statement yet.
     """
     at = parse_time(as_of, ZoneInfo(zone))
     frozen = store.statements.find_at(number, at)
     if frozen is None:
         _refuse_unknown(store, number)
-        raise WrongUse(
+        raise UsageError(
             f"Order {number} had no statement until {at:%Y-%m-%d %H:%M}. "
             f"Run `agent orders statements {number}`."
         )
@@ -130,12 +130,12 @@ def parse_time(text: str, zone: ZoneInfo) -> datetime:
     """Return a time, or the end of a day; without an offset in the time zone of the site.
 
     Raises:
-        WrongUse: The text is neither.
+        UsageError: The text is neither.
     """
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
-        raise WrongUse(
+        raise UsageError(
             f"--as-of: write a day such as 2026-11-24, or a time such as 2026-11-24T14:30, "
             f"instead of {text!r}."
         ) from error
@@ -146,7 +146,7 @@ def parse_time(text: str, zone: ZoneInfo) -> datetime:
 
 def _refuse_unknown(store: Store, number: str) -> None:
     if store.orders.order(number) is None:
-        raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
+        raise UsageError(f"Unknown order {number!r}. Run `agent orders list`.")
 
 
 def _to_json(store: Store, statement: FrozenStatement) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _write(
                 name = f"{name_file(statement.order)}-{statement.number}.{kind}"
                 (target / name).write_bytes(content)
     except OSError as error:
-        raise WrongUse(f"{target}: cannot be written ({error.strerror or error}).") from error
+        raise UsageError(f"{target}: cannot be written ({error.strerror or error}).") from error
 
 
 def write_customer_report(
@@ -239,7 +239,7 @@ def write_customer_report(
     try:
         write_whole(files)
     except OSError as error:
-        raise WrongUse(f"{folder}: cannot be written ({error.strerror or error}).") from error
+        raise UsageError(f"{folder}: cannot be written ({error.strerror or error}).") from error
     console.echo(
         f"Statement {made.statement} of order {made.order}, SHA-256 {made.sha256}", err=True
     )
@@ -362,7 +362,7 @@ def _assess(store: Store, number: str, lab: OrderPolicy) -> tuple[Assessed, list
 
     assessed = assess(store, number, lab)
     if assessed is None:
-        raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
+        raise UsageError(f"Unknown order {number!r}. Run `agent orders list`.")
     return assessed, list_made(store, assessed.view.number)
 
 

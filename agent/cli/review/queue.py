@@ -13,7 +13,7 @@ from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import out, print_json, progress, table
 from agent.cli.models.evaluation_text import format_share
 from agent.cli.options import complete_codes, signed_store
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.files.csv_export import write_csv
 from agent.terminal import format_count
 
@@ -185,7 +185,9 @@ def label(  # noqa: PLR0917 - each is an option of the command
     ]
     chosen = [option for option in options if option]
     if len(chosen) + undo != 1:
-        raise WrongUse("Choose one: CODE, --strange KIND, --unusable WHY, --cannot-tell or --undo.")
+        raise UsageError(
+            "Choose one: CODE, --strange KIND, --unusable WHY, --cannot-tell or --undo."
+        )
     if undo:
         _undo(context, public_id, by)
         return
@@ -263,7 +265,7 @@ def _undo(context: typer.Context, public_id: str, by: str) -> None:
         others = view.label.by if view and view.label and view.label.by != signer else ""
         account = signer.removesuffix(" (program)")
         if others and store.accounts.are_there() and not is_lead(settings, store, account):
-            raise WrongUse(f"{others} decided that; only a lead may withdraw it.")
+            raise UsageError(f"{others} decided that; only a lead may withdraw it.")
         store.labels.undo(public_id, by=signer, at=datetime.now(UTC))
     out.print(f"{public_id}: decision withdrawn by {signer}.", markup=False)
 
@@ -301,7 +303,7 @@ def export_labelled(settings: Settings, folder: Path) -> None:
     from agent.archive import Archive
 
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise WrongUse(f"{folder} is not empty. Name a new or empty folder.")
+        raise UsageError(f"{folder} is not empty. Name a new or empty folder.")
     with open_store(settings) as store:
         labelled = store.labelled_micrographs.list_all(kinds=("code", "strange", "unusable"))
     folder.mkdir(parents=True, exist_ok=True)

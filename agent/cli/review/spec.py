@@ -23,7 +23,7 @@ from agent.cli.options import (
     read_order_policy,
     signed_store,
 )
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.files.shares import is_file
 
 if TYPE_CHECKING:
@@ -114,19 +114,19 @@ def _applies_to(permission: Allowance, entry: Specification, taxonomy: Taxonomy)
 
 def _check_specifications(settings: Settings) -> None:
     """Print every fault of specifications.toml."""
-    from agent.orders import BadSpecification, iter_faults, read_specifications
+    from agent.orders import SpecificationError, iter_faults, read_specifications
 
     file = settings.orders.specifications
     known = read_specifications(file)  # a share that hangs or refuses is named there
     if not (known.entries or is_file(file)):
-        raise WrongUse(f"No such file: {file}. It is set in [orders] specifications.")
+        raise UsageError(f"No such file: {file}. It is set in [orders] specifications.")
     with open_store(settings, acts=False) as store:  # a check states nothing of an order
         lab = read_order_policy(settings, store)  # what is in force is noted
     problems = list(iter_faults(known, lab.taxonomy))
     for sentence in problems[1:]:
         console.err.print(f"{file}: {sentence}", markup=False)
     if problems:
-        raise BadSpecification(f"{file}: {problems[0]}")
+        raise SpecificationError(f"{file}: {problems[0]}")
     if not settings.needles.enabled:
         for name in dict.fromkeys(entry.name for entry in known.entries if entry.demands_needles):
             console.err.print(
@@ -157,7 +157,7 @@ def automatic(
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         if not is_lead(settings, store, signer):
-            raise WrongUse(
+            raise UsageError(
                 f"--by {signer or 'NAME'}: only a lead may do this. Add an account (agent users "
                 "add NAME --role lead), or name leads under [orders] leads in agent.toml."
             )
@@ -249,7 +249,7 @@ def _check(settings: Settings, file: Path | None, *, json: bool) -> None:
 
     path = file or (Path(settings.model.taxonomy) if settings.model.taxonomy else None)
     if path is None:
-        raise WrongUse("Name a taxonomy.toml: agent spec taxonomy FILE, or set [model] taxonomy.")
+        raise UsageError("Name a taxonomy.toml: agent spec taxonomy FILE, or set [model] taxonomy.")
     new = load_taxonomy(path)
     with open_store(settings) as store:
         current = taxonomy_in_force(settings, store) if file else None
@@ -324,14 +324,14 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
     with signed_store(context, settings, by) as (store, signer):
         name = store.promotions.find_current()
         if name is None:
-            raise WrongUse("There is no bundle yet. Train one: agent train FOLDER.")
+            raise UsageError("There is no bundle yet. Train one: agent train FOLDER.")
         classifier = load_bundle(settings, name)
         listing = labelled_import.list_labelled(folder, classifier.taxonomy, manifest)
         cases, unusable, training_n = _cases(
             settings, classifier, listing, build_policy(settings, classifier), folder.name
         )
         if not cases:
-            raise WrongUse(f"{folder}: all its micrographs are in the training set of {name}.")
+            raise UsageError(f"{folder}: all its micrographs are in the training set of {name}.")
         facts = method_validation.build_record(cases, classifier.taxonomy)
         facts |= {"folder": str(folder.absolute()), "seen_in_training": training_n}
         number = method_validation.save_record(

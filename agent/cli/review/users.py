@@ -11,7 +11,7 @@ import typer
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import echo, out, print_json, table
 from agent.cli.options import signed_store
-from agent.errors import WrongUse
+from agent.errors import UsageError
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -103,7 +103,7 @@ def change(  # noqa: PLR0917 - each is an option of the command
     """Change an account: its role, its password, or whether it is enabled."""
     password = password or password_stdin
     if bool(role) + password + disable + enable != 1:
-        raise WrongUse("Choose one: --role ROLE, --password, --disable or --enable.")
+        raise UsageError("Choose one: --role ROLE, --password, --disable or --enable.")
     settings = load_settings(context)
     if role:
         _set_role(context, settings, name, role, by)

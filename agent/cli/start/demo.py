@@ -16,7 +16,7 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import app, open_store
-from agent.errors import WrongUse
+from agent.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -243,7 +243,7 @@ def _require_stopped(settings: Settings) -> None:
     from agent.service.data_folder import RunLock
 
     if RunLock.of(settings).is_held():
-        raise WrongUse(
+        raise UsageError(
             f"An agent is running in {settings.store.folder}. Stop it first, or name another "
             "folder: agent demo DIR."
         )
@@ -374,7 +374,7 @@ class _Microscope(threading.Thread):
     def run(self) -> None:
         """Export all micrographs."""
         from agent.demo.exporter import export
-        from agent.store import StoreFault
+        from agent.store import StoreFaultError
 
         try:
             files = export(
@@ -386,9 +386,9 @@ class _Microscope(threading.Thread):
                 await_result=self._await_result,
             )
             self.exported.extend(files)
-        except WrongUse:  # the agent ended: `await_night` reports it
+        except UsageError:  # the agent ended: `await_night` reports it
             return
-        except (OSError, BrokenExecutor, CancelledError, StoreFault) as error:
+        except (OSError, BrokenExecutor, CancelledError, StoreFaultError) as error:
             self._error = error
 
     def _await_result(self, name: str) -> None:
@@ -401,13 +401,13 @@ class _Microscope(threading.Thread):
             pass
 
     def raise_if_failed(self) -> None:
-        """Raise `WrongUse` if the export failed, `StoreFault` if the database was away."""
-        from agent.store import StoreFault
+        """Raise `UsageError` if the export failed, `StoreFaultError` if the database was away."""
+        from agent.store import StoreFaultError
 
-        if isinstance(self._error, StoreFault):
+        if isinstance(self._error, StoreFaultError):
             raise self._error
         if self._error is not None:
-            raise WrongUse(f"{self._places.export}: cannot be written ({self._error}).")
+            raise UsageError(f"{self._places.export}: cannot be written ({self._error}).")
 
 
 def write_report(settings: Settings, store: Store) -> Path:

@@ -74,12 +74,12 @@ def _reach(address: NamedAddress) -> DoctorResult:
 
 
 def _mail(settings: Settings) -> Iterator[DoctorResult]:
-    from agent.delivery.mail import MailRefused, try_login
+    from agent.delivery.mail import MailRefusedError, try_login
     from agent.service.jobs.delivery import get_mail_server
 
     try:
         try_login(get_mail_server(settings.report), timeout_s=PATIENCE_S)
-    except MailRefused as fault:
+    except MailRefusedError as fault:
         sentence = f"{settings.report.mail_server}: no report can be mailed ({fault})."
         yield DoctorResult("[report] mail_server", "wrong", sentence)
 

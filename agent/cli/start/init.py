@@ -11,7 +11,7 @@ import typer
 from agent.cli.app import app, find_settings_file, load_settings, open_store
 from agent.cli.console import out, print_json, table
 from agent.cli.options import JsonOption
-from agent.errors import WrongUse
+from agent.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def init(
     settings.refuse_unfinished_move(folder)
     file = folder / settings.FILE_NAME
     if file.exists() and taxonomy is None:
-        raise WrongUse(
+        raise UsageError(
             f"{file} already exists and was not changed. Edit it, or name another folder."
         )
     if taxonomy is not None:
@@ -86,11 +86,11 @@ def list_classes(source: Path) -> tuple[LabelledClass, ...]:
         source: The folder, or a CSV with the columns file and code (or subtype and size).
 
     Raises:
-        WrongUse: It cannot be read, or has no labelled image.
+        UsageError: It cannot be read, or has no labelled image.
     """
     files = _from_manifest(source) if source.is_file() else _from_folder(source)
     if not files:
-        raise WrongUse(
+        raise UsageError(
             f"{source}: no labelled image in it; make a folder per class in it, or name a CSV with "
             "the columns file and code."
         )
@@ -104,7 +104,7 @@ def propose_taxonomy(source: Path) -> tuple[Taxonomy, tuple[LabelledClass, ...]]
     """Return the taxonomy that the names of labelled images suggest, and these classes.
 
     Raises:
-        WrongUse: The source cannot be used.
+        UsageError: The source cannot be used.
         model.TaxonomyError: Two names are written alike.
     """
     from model import has_several_subtypes, propose_draft
@@ -128,7 +128,7 @@ def write_proposal(folder: Path, source: Path, *, yes: bool, force: bool) -> Non
         force: Replace a `taxonomy.toml` that is there, also without a question.
 
     Raises:
-        WrongUse: A file is there and its replacement was not confirmed, or no answer was given.
+        UsageError: A file is there and its replacement was not confirmed, or no answer was given.
     """
     from agent.orders.specifications.taxonomy_changes import TAXONOMY_FILE, write_taxonomy
     from agent.service.data_folder import clock
@@ -140,7 +140,7 @@ def write_proposal(folder: Path, source: Path, *, yes: bool, force: bool) -> Non
         for sentence in _effects(folder, proposed):
             out.print(sentence, markup=False)
         if yes and not force:
-            raise WrongUse(
+            raise UsageError(
                 f"{file}: already there; add --force to replace it, a copy is kept next to it."
             )
         question = f"Replace {file}? A copy of it is kept."
@@ -177,7 +177,7 @@ def _from_folder(folder: Path) -> dict[str, list[str]]:
     try:
         listed = list_folder(folder.absolute())
     except OSError as error:
-        raise WrongUse(f"{folder}: cannot be listed ({error.strerror or error}).") from error
+        raise UsageError(f"{folder}: cannot be listed ({error.strerror or error}).") from error
     files: dict[str, list[str]] = {}
     for relative in listed.pictures:
         name, slash, _ = relative.partition("/")
@@ -245,7 +245,7 @@ def _confirm(question: str) -> bool:
     try:
         return typer.confirm(question)
     except typer.Abort as error:
-        raise WrongUse("nothing was written; answer y, or add --yes.") from error
+        raise UsageError("nothing was written; answer y, or add --yes.") from error
 
 
 @app.command("settings")

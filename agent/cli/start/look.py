@@ -24,7 +24,7 @@ from agent.cli.grade.classify import (
     shorten_name,
     write_picture,
 )
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _write_page(
         paths = {path: str(path) for path in files}
         listing = Listing(pictures=dict.fromkeys(paths.values(), (0, 0, 0)))
         if not any(path.exists() for path in files):
-            raise WrongUse(f"{', '.join(map(str, files))}: no such file or folder.")
+            raise UsageError(f"{', '.join(map(str, files))}: no such file or folder.")
     file = _choose_page(page, files)
     overview = FolderOverview(listing, min(most, len(paths)))
     chosen = choose_evenly(list(paths), most)
@@ -138,7 +138,7 @@ def _choose_page(named: Path | None, files: Sequence[Path]) -> Path:
     """Return the path of the page.
 
     Raises:
-        WrongUse: It is inside a folder that is only read, or is no HTML file.
+        UsageError: It is inside a folder that is only read, or is no HTML file.
     """
     folders = [path.resolve() for path in files if path.is_dir()]
 
@@ -150,12 +150,12 @@ def _choose_page(named: Path | None, files: Sequence[Path]) -> Path:
         name = f"look-{shorten_name(files[0].resolve().name) or 'folder'}.html"
         places = [place for place in (Path.cwd(), Path.home()) if not is_inside(place)]
         if not places:
-            raise WrongUse(f"{files[0]} is only read. Name a page outside it: --out PAGE.html")
+            raise UsageError(f"{files[0]} is only read. Name a page outside it: --out PAGE.html")
         return places[0] / name
     if named.suffix.lower() not in (".html", ".htm") or named.is_dir():
-        raise WrongUse(f"--out {named}: name an HTML page, such as look.html.")
+        raise UsageError(f"--out {named}: name an HTML page, such as look.html.")
     if is_inside(named):
-        raise WrongUse(f"--out {named}: this folder is only read. Name a page outside it.")
+        raise UsageError(f"--out {named}: this folder is only read. Name a page outside it.")
     return named.absolute()
 
 
@@ -165,7 +165,7 @@ def _save(
     """Write the page.
 
     Raises:
-        WrongUse: It cannot be written.
+        UsageError: It cannot be written.
     """
     from agent.cli.start.folder_overview import propose_source
     from agent.files.whole_file import write_whole
@@ -187,7 +187,7 @@ def _save(
     try:
         write_whole({file: html.encode()})
     except OSError as error:
-        raise WrongUse(
+        raise UsageError(
             f"{file}: cannot be written ({error.strerror or error}). Free disk space, or name "
             "another page: --out PAGE.html"
         ) from error

@@ -8,7 +8,7 @@ import typer
 
 from agent.cli.app import DONE, SOME_FAILED, app, find_settings_file, load_settings, open_store
 from agent.cli.console import Advance, err, out, progress
-from agent.errors import WrongUse
+from agent.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +36,11 @@ def run(
 
 
 def require_lab(settings: Settings) -> None:
-    """Raise `WrongUse` where there is nothing of a lab: no settings, no source and no data."""
+    """Raise `UsageError` where there is nothing of a lab: no settings, no source and no data."""
     store = settings.store
     if settings.file or settings.sources or store.url or store.folder.exists():
         return
-    raise WrongUse(
+    raise UsageError(
         f"No lab is set up in {store.folder.parent}: there is no agent.toml. To set one up: agent "
         "init, then agent run, and follow the first steps on the page. Another settings file: "
         "agent --config FILE run. To try it with drawn micrographs: agent demo."

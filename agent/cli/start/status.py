@@ -13,7 +13,7 @@ from agent.cli import console
 from agent.cli.app import DONE, SAYS_NO, app, find_settings_file, load_settings, open_store
 from agent.cli.console import echo, print_json
 from agent.cli.options import By, JsonOption, Reason
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
@@ -188,21 +188,21 @@ def fleet(
 
 
 def _retire(context: typer.Context, name: str, by: str, reason: str) -> None:
-    """Remove a PC of this site from the list. Raises `WrongUse` while its agent runs."""
+    """Remove a PC of this site from the list. Raises `UsageError` while its agent runs."""
     from agent.cli.options import os_user, signed_store
     from agent.service.data_folder import clock
     from agent.service.health.database_clock import DatabaseClock
     from agent.store.sites.fleet import PcState, list_members
 
     if not reason.strip():
-        raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
+        raise UsageError("Add a reason with --reason TEXT. It is recorded.")
     with signed_store(context, load_settings(context), by) as (store, signer):
         now = DatabaseClock(store, now=clock)()
         known = {member.name: member for member in list_members(store.agents.list_all(), now=now)}
         if name not in known:
-            raise WrongUse(f"Unknown PC {name!r}. Run `agent fleet`.")
+            raise UsageError(f"Unknown PC {name!r}. Run `agent fleet`.")
         if known[name].state is PcState.RUNNING:
-            raise WrongUse(f"{name}: its agent runs. Stop it there first: agent service stop.")
+            raise UsageError(f"{name}: its agent runs. Stop it there first: agent service stop.")
         store.agents.retire(name, by=signer or os_user(), reason=reason.strip(), at=clock())
     console.out.print(
         f"{name} is off the list; what it did stays on record. If its agent starts again, it is "

@@ -21,7 +21,7 @@ from agent.cli.studies.roundrobin import (
     read_rows,
     report_path,
 )
-from agent.errors import WrongUse
+from agent.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,15 +168,15 @@ def _true_codes(file: Path, taxonomy: Taxonomy) -> dict[str, str]:
     """Return the true code of each specimen.
 
     Raises:
-        WrongUse: A specimen or a code is missing, unknown or repeated.
+        UsageError: A specimen or a code is missing, unknown or repeated.
     """
     codes: dict[str, str] = {}
     for line, row in read_rows(file, "specimen", "code"):
         if row["specimen"] in codes:
-            raise WrongUse(f"{file}: line {line}: specimen {row['specimen']} is repeated.")
+            raise UsageError(f"{file}: line {line}: specimen {row['specimen']} is repeated.")
         codes[row["specimen"]] = parse_code(row["code"], file, line, taxonomy)
     if not codes:
-        raise WrongUse(f"{file}: the file has no specimen.")
+        raise UsageError(f"{file}: the file has no specimen.")
     return codes
 
 
@@ -184,12 +184,12 @@ def _read_codes(file: Path, taxonomy: Taxonomy) -> dict[str, str | None]:
     """Return the code of each run, None for an empty cell.
 
     Raises:
-        WrongUse: A run is repeated, or a code is unknown.
+        UsageError: A run is repeated, or a code is unknown.
     """
     codes: dict[str, str | None] = {}
     for line, row in read_rows(file, "run", "code"):
         if row["run"] in codes:
-            raise WrongUse(
+            raise UsageError(
                 f"{file}: line {line}: run {row['run']} is repeated. Delete one of the rows."
             )
         codes[row["run"]] = parse_code(row["code"], file, line, taxonomy) if row["code"] else None
@@ -199,5 +199,7 @@ def _read_codes(file: Path, taxonomy: Taxonomy) -> dict[str, str | None]:
 def _parse_names(text: str, option: str) -> Sequence[str]:
     names = [part.strip() for part in text.split(",") if part.strip()]
     if not names or len(set(names)) < len(names):
-        raise WrongUse(f"{option}: write each name once, separated by commas, instead of {text!r}.")
+        raise UsageError(
+            f"{option}: write each name once, separated by commas, instead of {text!r}."
+        )
     return names

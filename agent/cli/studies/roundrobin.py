@@ -11,7 +11,7 @@ import typer
 from agent.cli.app import app, load_settings, now_utc, open_store
 from agent.cli.console import echo, err, out, print_json, table
 from agent.cli.options import JsonOption, os_user, signed_store
-from agent.errors import WrongUse
+from agent.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,18 +31,18 @@ def read_rows(file: Path, *columns: str) -> Iterable[tuple[int, dict[str, str]]]
         columns: Columns that must exist; the first one must have a value in each row.
 
     Raises:
-        WrongUse: The file lacks a column or a value; the message names file and line.
+        UsageError: The file lacks a column or a value; the message names file and line.
     """
     from agent.labelled_import import iter_rows
 
     def refuse(table: Path, header: Sequence[str]) -> None:
         if missing := [column for column in columns if column not in header]:
             names = ", ".join(name for name in header if name) or "none"
-            raise WrongUse(f"{table}: column {missing[0]!r} is missing. Columns: {names}.")
+            raise UsageError(f"{table}: column {missing[0]!r} is missing. Columns: {names}.")
 
     for number, row in iter_rows(file, refuse):
         if not row.get(columns[0]):
-            raise WrongUse(f"{file}: line {number}: {columns[0]} is missing.")
+            raise UsageError(f"{file}: line {number}: {columns[0]} is missing.")
         yield number, {**dict.fromkeys(columns, ""), **row}
 
 
@@ -50,14 +50,14 @@ def parse_code(text: str, file: Path, line: int, taxonomy: Taxonomy) -> str:
     """Return the normalised structure code of a cell.
 
     Raises:
-        WrongUse: The code is unknown; the message names file and line.
+        UsageError: The code is unknown; the message names file and line.
     """
     from model import TaxonomyError  # imports torch
 
     try:
         return taxonomy.code(*taxonomy.parse(text))
     except TaxonomyError as error:
-        raise WrongUse(f"{file}: line {line}: {error}") from error
+        raise UsageError(f"{file}: line {line}: {error}") from error
 
 
 roundrobin = typer.Typer(
@@ -151,7 +151,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
     with signed_store(context, settings, by) as (store, signer):
         taxonomy = taxonomy_in_force(settings, store)
         if (micrographs is None) == (not stratified):
-            raise WrongUse("Choose the micrographs: --micrographs CSV, or --stratified N.")
+            raise UsageError("Choose the micrographs: --micrographs CSV, or --stratified N.")
         if micrographs is not None:
             images = read_images(store, micrographs, taxonomy)
         else:
@@ -229,7 +229,7 @@ def open_(  # noqa: PLR0917 - each is an option of the command
         elif again:
             wanted = [entry for entry in campaign.raters if entry.pseudonym == again]
             if not wanted:
-                raise WrongUse(f"campaign {name!r} has no rater {again!r}.")
+                raise UsageError(f"campaign {name!r} has no rater {again!r}.")
         else:
             store.campaigns.open(name, by=who, at=now_utc())
         tokens = links(store, campaign, wanted, by=who, at=now_utc())
@@ -300,7 +300,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
 
     settings, now = load_settings(context), now_utc()
     if (raters or names) and out is None:
-        raise WrongUse("--raters and --names write a separate page. Name it with --out HTML.")
+        raise UsageError("--raters and --names write a separate page. Name it with --out HTML.")
     wanted = reporting.Wanted(
         site=settings.site.name,
         generated=local_full(now, settings.site.time_zone),
@@ -384,7 +384,9 @@ def _parse_merges(options: Sequence[str]) -> dict[str, str]:
         option for option, pair in zip(options, pairs, strict=True) if not (pair[0] and pair[2])
     ]
     if wrong:
-        raise WrongUse(f"--merge: write CODE=CODE, for example G9=G9-10, instead of {wrong[0]!r}.")
+        raise UsageError(
+            f"--merge: write CODE=CODE, for example G9=G9-10, instead of {wrong[0]!r}."
+        )
     return {first.strip(): second.strip() for first, _, second in pairs}
 
 
@@ -408,7 +410,7 @@ def read_images(store: Store, file: Path, taxonomy: Taxonomy) -> list[NewImage]:
     for number, row in read_rows(file, "id"):
         view = store.results.find(row["id"])
         if view is None:
-            raise WrongUse(f"{file}: line {number}: unknown micrograph id {row['id']!r}.")
+            raise UsageError(f"{file}: line {number}: unknown micrograph id {row['id']!r}.")
         label = view.label.code if view.label else None
         text = row.get("code") or ""
         code = parse_code(text, file, number, taxonomy) if text else label
@@ -439,7 +441,7 @@ def choose_images(
     )
     chosen = choose(pool, n, seed=seed)
     if not chosen:
-        raise WrongUse(
+        raise UsageError(
             "There is no labelled micrograph outside the training set of the model. Label some "
             "(agent review), or use --include-taught."
         )
@@ -475,7 +477,7 @@ def parse_limits(options: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, 
     """Parse limits such as "8 or finer" for every subtype that has the size.
 
     Raises:
-        WrongUse: A text is no limit, or no subtype has its sizes.
+        UsageError: A text is no limit, or no subtype has its sizes.
     """
     from agent.orders.judge.limit import find_limit_fault, read_limit
 
@@ -484,13 +486,13 @@ def parse_limits(options: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, 
         try:
             limit = read_limit(text)
         except ValueError as error:
-            raise WrongUse(f"--limit: {error}.") from error
+            raise UsageError(f"--limit: {error}.") from error
         faults = {
             subtype.name: find_limit_fault(limit, [subtype.name], taxonomy)
             for subtype in taxonomy.subtypes
         }
         if all(faults.values()):
-            raise WrongUse(f"--limit {text}: {next(iter(faults.values()))}.")
+            raise UsageError(f"--limit {text}: {next(iter(faults.values()))}.")
         limits += [(name, limit) for name, fault in faults.items() if not fault]
     return limits
 

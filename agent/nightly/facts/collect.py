@@ -39,7 +39,7 @@ from agent.nightly.page.headline import build_summary
 from agent.nightly.page.micrograph_rows import add_needles
 from agent.nightly.page.night_charts import gather_charts
 from agent.nightly.page.verdict import raise_tone
-from agent.orders import BadSpecification, list_valid_limits
+from agent.orders import SpecificationError, list_valid_limits
 from agent.orders.facts.order_policy import (
     load_policy,
     read_taxonomy,
@@ -183,7 +183,7 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
         now: Aware UTC; a limit that is new is recorded with it.
 
     Raises:
-        BadBundle: The current bundle has no readable taxonomy.
+        UnusableBundleError: The current bundle has no readable taxonomy.
         model.TaxonomyError: The lab's own taxonomy cannot be used.
     """
     taxonomy = read_taxonomy(settings, store, now=now)
@@ -224,7 +224,7 @@ def _lab(
     holds = load_holds(settings, store)
     try:
         return load_policy(settings, store, taxonomy, now=now, held=holds, is_noted=is_noted), ""
-    except BadSpecification as error:
+    except SpecificationError as error:
         return None, str(error)
 
 

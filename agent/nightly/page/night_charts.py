@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import reports
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.nightly.facts.change_alarm import (
     MEASURES,
     Group,
@@ -122,14 +122,14 @@ def acknowledge_alarm(
         The groups whose alarms ended.
 
     Raises:
-        WrongUse: No such alarm is open, a later night was reported, or the reason is missing.
+        UsageError: No such alarm is open, a later night was reported, or the reason is missing.
     """
     kept, (newest, alarms) = require_reason(reason), find_open_alarms(store)
     groups = [group for group in alarms if group.measure == measure]
     if night not in {None, str(newest)}:
-        raise WrongUse(_("This alarm has changed since the page was opened. Reload the page."))
+        raise UsageError(_("This alarm has changed since the page was opened. Reload the page."))
     if not groups:
-        raise WrongUse(_("No alarm of this kind is open. The page Trends shows those that are."))
+        raise UsageError(_("No alarm of this kind is open. The page Trends shows those that are."))
     facts = {
         "night": str(newest),
         "reason": kept,

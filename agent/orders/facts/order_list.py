@@ -14,7 +14,7 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.site_time import CLOCKS_DIFFER
 from agent.store import Entry
 from reports import gettext as _
@@ -103,7 +103,7 @@ def read_list(content: bytes, *, subtypes: Collection[str]) -> OrderList:
         subtypes: Those the taxonomy knows.
 
     Raises:
-        WrongUse: It is no CSV, or its first line names no column `order`.
+        UsageError: It is no CSV, or its first line names no column `order`.
     """
     rows = list(_iter_rows(_decode(content)))
     by_order: dict[str, list[tuple[int, dict[str, str]]]] = {}
@@ -135,14 +135,14 @@ def read_list(content: bytes, *, subtypes: Collection[str]) -> OrderList:
 
 def _decode(content: bytes) -> str:
     if b"\0" in content:
-        raise WrongUse("it is no CSV text; save the table as CSV (UTF-8).")
+        raise UsageError("it is no CSV text; save the table as CSV (UTF-8).")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         pass
     for number, line in enumerate(content.splitlines(), start=1):
         if _OTHER_CODE_PAGE.search(line):
-            raise WrongUse(
+            raise UsageError(
                 f"line {number}: its letters are neither UTF-8 nor Windows-1252; save it as UTF-8."
             )
     return content.decode("cp1252")
@@ -151,7 +151,7 @@ def _decode(content: bytes) -> str:
 def _iter_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     lines = text.splitlines()
     if not lines:
-        raise WrongUse("it is empty.")
+        raise UsageError("it is empty.")
     delimiter = max(",;\t", key=lines[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     begins = 1
@@ -161,11 +161,11 @@ def _iter_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
         for column in COLUMNS:
             headings = [repr(name.strip()) for name in first if _normalise_column(name) == column]
             if len(headings) > 1:
-                raise WrongUse(
+                raise UsageError(
                     f"two columns say {column}: {' and '.join(headings)}; keep one of them."
                 )
         if "order" not in columns:
-            raise WrongUse(f"its first line has to name the column 'order'; found {lines[0]!r}.")
+            raise UsageError(f"its first line has to name the column 'order'; found {lines[0]!r}.")
         begins = reader.line_num + 1
         for row in reader:
             if any(cell.strip() for cell in row):
@@ -180,7 +180,7 @@ def _iter_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     except csv.Error as error:
         is_open = any(sign in str(error) for sign in ("end of data", "expected after"))
         why = ": a quote that begins there may not be closed" if is_open else ""
-        raise WrongUse(f"line {begins} is no CSV ({error}){why}.") from error
+        raise UsageError(f"line {begins} is no CSV ({error}){why}.") from error
 
 
 def _normalise_column(name: str) -> str:
@@ -188,7 +188,7 @@ def _normalise_column(name: str) -> str:
     column = GERMAN.get(plain, plain)
     near = difflib.get_close_matches(column, (*COLUMNS, *GERMAN), 1, cutoff=A_SLIP)
     if column not in COLUMNS and near:
-        raise WrongUse(f"no column is called {name.strip()!r}; is {near[0]} meant?")
+        raise UsageError(f"no column is called {name.strip()!r}; is {near[0]} meant?")
     return column
 
 
@@ -291,7 +291,7 @@ def import_list(
     content = path.read_bytes()
     try:
         order_list = read_list(content, subtypes=subtypes)
-    except WrongUse as error:
+    except UsageError as error:
         return OrderListResult(path.name, refusal=str(error))
     changed = store.orders.take_list(order_list.entries, path.name, by=by, at=at)
     taken = OrderListResult(path.name, tuple(changed), order_list.broken)

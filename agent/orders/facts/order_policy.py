@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import BadBundle
+from agent.errors import UnusableBundleError
 from agent.orders.facts.scale_tracing import ScaleTracing, load_measurements
 from agent.orders.instruments.instrument_holds import Holds
 from agent.orders.judge.assessed import OrderPolicy
@@ -68,7 +68,7 @@ def load_policy(
         is_noted: Whether a changed specification is recorded; False writes nothing.
 
     Raises:
-        BadSpecification: The file cannot be used.
+        SpecificationError: The file cannot be used.
     """
     measurements = load_measurements(store)
 
@@ -132,7 +132,7 @@ def note_specifications(settings: Settings, store: Store, *, now: datetime) -> S
         now: Aware UTC.
 
     Raises:
-        BadSpecification: The file cannot be used.
+        SpecificationError: The file cannot be used.
     """
     specifications = read_specifications(settings.orders.specifications)
     note_state(store, specifications, zone=settings.site.time_zone, at=now)
@@ -222,7 +222,7 @@ def read_taxonomy(settings: Settings, store: Store, *, now: datetime) -> Taxonom
         now: Aware UTC.
 
     Raises:
-        BadBundle: The current bundle's manifest cannot be read.
+        UnusableBundleError: The current bundle's manifest cannot be read.
         model.TaxonomyError: A taxonomy is inconsistent.
     """
     taxonomy = taxonomy_in_force(settings, store)
@@ -234,7 +234,7 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
     """Return the active taxonomy: the lab's own, or else the bundle's, or else the default.
 
     Raises:
-        BadBundle: The current bundle's manifest cannot be read.
+        UnusableBundleError: The current bundle's manifest cannot be read.
         model.TaxonomyError: A taxonomy is inconsistent.
     """
     from model import default_taxonomy, load_taxonomy  # noqa: PLC0415 - brings torch
@@ -251,7 +251,7 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
         for earlier in dict.fromkeys(promotion.bundle for promotion in store.promotions.list_all()):
             with suppress(*UNREADABLE):  # the one that serves instead knows what its codes mean
                 return read_bundle_taxonomy(bundles, earlier)
-        raise BadBundle(
+        raise UnusableBundleError(
             f"bundle {name}: its taxonomy cannot be read ({error}); "
             "put the bundle back or promote another one: agent models list."
         ) from error

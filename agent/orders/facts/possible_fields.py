@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store import FieldView, number_key
 from reports import gettext as _
 
@@ -139,14 +139,14 @@ def dismiss_file(
     """Decide that a file which could not be used shows nothing of an order; a lead's act.
 
     Raises:
-        WrongUse: No such file of the order, or no reason is given.
+        UsageError: No such file of the order, or no reason is given.
     """
     if not reason.strip():
-        raise WrongUse("Give a reason with --reason TEXT: the statement shows it.")
+        raise UsageError("Give a reason with --reason TEXT: the statement shows it.")
     fits = [fate for fate in lost if file in {fate.path, _name(fate.path)}]
     if not fits:
         known = ", ".join(_name(fate.path) for fate in lost) or "none"
-        raise WrongUse(f"Order {number} has no unusable file {file!r}; unusable are: {known}.")
+        raise UsageError(f"Order {number} has no unusable file {file!r}; unusable are: {known}.")
     for fate in fits:
         facts = {"content": fate.id, "file": _name(fate.path), "reason": reason}
         store.records.add(DISMISSED, number, by=by, at=at, facts=facts)
@@ -517,14 +517,14 @@ def dismiss_possible(
         False where nothing of that name might belong to the order.
 
     Raises:
-        WrongUse: No reason is given.
+        UsageError: No reason is given.
     """
     facts = [
         {"micrograph": view.id, "file": _get_name(view.path)} for view in possible.find_fields(name)
     ]
     facts += [{"alike": other, "file": other} for other in possible.alike if other == name]
     if facts and not reason.strip():
-        raise WrongUse("Give a reason with --reason TEXT: the statement shows it.")
+        raise UsageError("Give a reason with --reason TEXT: the statement shows it.")
     for known in facts:
         store.records.add(DISMISSED, number, by=by, at=at, facts={**known, "reason": reason})
     return bool(facts)

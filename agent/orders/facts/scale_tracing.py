@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.specifications.specification import is_same_name
 from agent.settings import objective_key
 from agent.store import GIVEN, find_given, is_by_program, voter_of
@@ -240,13 +240,13 @@ def propose_from_objective(
         size: Width and height of the micrograph, px.
 
     Raises:
-        WrongUse: The table has no such objective for this size.
+        UsageError: The table has no such objective for this size.
     """
     for entry in objectives:
         fits = entry.width in (None, size[0]) and entry.height in (None, size[1])
         if entry.name == name and fits:
             return ScaleProposal(entry.um_per_px, {"how": "objective", "objective": name})
-    raise WrongUse(
+    raise UsageError(
         _(
             "The table of objectives has no {name!r} for {width} × {height} px. Choose another, or "
             "draw a line over the scale bar."
@@ -266,21 +266,21 @@ def propose_from_line(
         size: Width and height of the micrograph, px.
 
     Raises:
-        WrongUse: The line is too short or leaves the micrograph, or the length is none.
+        UsageError: The line is too short or leaves the micrograph, or the length is none.
     """
     if not all(map(math.isfinite, (*start, *end))) or not all(
         0 <= x <= size[0] and 0 <= y <= size[1] for x, y in (start, end)
     ):
-        raise WrongUse(_("The line leaves the micrograph. Draw it over the scale bar."))
+        raise UsageError(_("The line leaves the micrograph. Draw it over the scale bar."))
     length_px = math.dist(start, end)
     if length_px < SHORTEST_LINE_PX:
-        raise WrongUse(
+        raise UsageError(
             _("The line is {px} px long. Draw at least {least} px, from tick to tick.").format(
                 px=decimal(length_px, ".3g"), least=f"{SHORTEST_LINE_PX:g}"
             )
         )
     if not (math.isfinite(length_um) and length_um > 0):
-        raise WrongUse(_("Type the length that is printed at the scale bar, such as 50, in µm."))
+        raise UsageError(_("Type the length that is printed at the scale bar, such as 50, in µm."))
     return ScaleProposal(
         length_um / length_px,
         {
@@ -319,13 +319,13 @@ def give_scale(
         The scale that holds now; None where a second reviewer has to give it too.
 
     Raises:
-        WrongUse: The scale is implausible, or no one is named.
+        UsageError: The scale is implausible, or no one is named.
     """
     low, high = plausible
     if not by.strip():
-        raise WrongUse(_("A scale needs the name of who gives it."))
+        raise UsageError(_("A scale needs the name of who gives it."))
     if not low <= proposal.um_per_px <= high:
-        raise WrongUse(
+        raise UsageError(
             _(
                 "{um} µm per pixel is implausible: it has to be between {low} and {high}. Check "
                 "the length and its unit."

@@ -15,7 +15,7 @@ from statistics import median
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import OutOfResources, is_out_of_resources
+from agent.errors import OutOfResourcesError, is_out_of_resources
 from reports import Message, decimal, marked
 from reports import gettext as _
 
@@ -94,11 +94,11 @@ def crop_reference(
         crops: Reads and crops one file.
 
     Raises:
-        OutOfResources: It cannot be read for want of files or memory.
+        OutOfResourcesError: It cannot be read for want of files or memory.
     """
     outcome = crops(file.path)
     if isinstance(outcome, BaseException) and is_out_of_resources(outcome):
-        raise OutOfResources(f"{file.path.name}: {outcome}")
+        raise OutOfResourcesError(f"{file.path.name}: {outcome}")
     return outcome
 
 
@@ -116,7 +116,7 @@ def judge_references(
         classifier: The bundle.
 
     Raises:
-        OutOfResources: An image cannot be read for want of files or memory.
+        OutOfResourcesError: An image cannot be read for want of files or memory.
     """
     answers: dict[str, dict[str, Any]] = {}
     fault = Message("")
@@ -251,7 +251,7 @@ def check_references(
         A result per image; a record of kind "control" is stored either way.
 
     Raises:
-        OutOfResources: An image cannot be read for want of files or memory; nothing is stored.
+        OutOfResourcesError: An image cannot be read for want of files or memory; nothing is stored.
     """
     images = list(iter_judged_images(store, folder, crops=crops, classifier=classifier))
     bundle = classifier.name if classifier else ""
@@ -276,7 +276,7 @@ def iter_judged_images(
         known: Those that were judged before; they are yielded as they are.
 
     Raises:
-        OutOfResources: An image cannot be read for want of files or memory.
+        OutOfResourcesError: An image cannot be read for want of files or memory.
     """
     before = _load_answers(store, classifier.name if classifier else "")
     expected = json.loads((files("agent.orders") / SHIPPED / "expected.json").read_text("utf-8"))

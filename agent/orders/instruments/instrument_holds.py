@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.instruments.instrument_checks import (
     CONTROL,
     GOOD_FOR,
@@ -535,7 +535,8 @@ def release_results(
         Numbers of the orders with such results.
 
     Raises:
-        WrongUse: No result of the source is held, the end is later than now, or no reason is given.
+        UsageError: No result of the source is held, the end is later than now, or no reason is
+            given.
     """
     from agent.orders.facts.specimen_facts import LONG_AGO  # noqa: PLC0415 - a status judges nothing
     from agent.orders.judge.permissions import require_reason  # noqa: PLC0415
@@ -543,12 +544,14 @@ def release_results(
     reason = require_reason(reason)
     mine = [group for group in affected if group.failure.source == source]
     if not mine:
-        raise WrongUse(_("No results of {source} are held.").format(source=source))
+        raise UsageError(_("No results of {source} are held.").format(source=source))
     held_since = [group.failure.after for group in mine]
     start = start or min(since or LONG_AGO for since in held_since)
     end = end or at
     if end > at or end < start:
-        raise WrongUse("--to: a time after --from and not after now; later results are not known.")
+        raise UsageError(
+            "--to: a time after --from and not after now; later results are not known."
+        )
     facts = {"from": start.isoformat(), "to": end.isoformat(), "reason": reason}
     store.records.add(RELEASE, source, by=by, at=at, facts=facts)
     return sorted({number for group in mine for number in group.orders})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.facts.field_facts import FieldContext
 from agent.orders.facts.needle_lengths import OrderNeedles, SpecimenNeedles, gather_order_needles
 from agent.orders.judge.judgement_rules import MAX_FALSE_CONFORM, Rules
@@ -195,10 +195,10 @@ class Assessed:
         """Return the rules that its specimens are judged by.
 
         Raises:
-            WrongUse: No specification applies.
+            UsageError: No specification applies.
         """
         if self.specification is None:
-            raise WrongUse(f"No specification applies to order {self.view.number}.")
+            raise UsageError(f"No specification applies to order {self.view.number}.")
         own = policy.demanding(self.demands)
         return build_rules(self.view, self.specification, self.material, self.taxonomy, own)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.facts.field_facts import FieldContext, build_field_facts
 from agent.orders.facts.places import (
     SpecimenPlace,
@@ -233,12 +233,12 @@ def require_may_take_away(
         by: Who does it.
 
     Raises:
-        WrongUse: One of the fields breaks the limit, and `by` may not take it away.
+        UsageError: One of the fields breaks the limit, and `by` may not take it away.
     """
     for view in views:
         against = find_confirmed_break(view, rules, is_lead)
         if against and not may_take_away(against, is_lead, by=by):
-            raise WrongUse(
+            raise UsageError(
                 _(
                     "{id} might be of order {number} and breaks its limit, labelled by {who}: a "
                     "second person, a lead, dismisses it or assigns it elsewhere."

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.facts.specimen_facts import Allowance, FieldFacts
 from agent.orders.judge.limit import Direction, Limit, find_bound, limit_at
 from agent.orders.specifications.specification import is_same_name
@@ -318,11 +318,11 @@ def set_permission(
         The validation record that supports the permission; None where it is switched off.
 
     Raises:
-        WrongUse: There is no such record, none of its limits reaches the bound, or no reason is
+        UsageError: There is no such record, none of its limits reaches the bound, or no reason is
             given; or this PC's clock is set back.
     """
     if not reason.strip():
-        raise WrongUse("say why with --reason TEXT: it is kept with the permission.")
+        raise UsageError("say why with --reason TEXT: it is kept with the permission.")
     if on:
         store.audit_log.require_clock(at=at)
     record = _record_for(store, material, bundle, most=most) if on else None
@@ -338,7 +338,7 @@ def _record_for(store: Store, material: str, bundle: str | None, *, most: float)
         if entry.facts.get("bundle") == bundle
     ]
     if not candidates:
-        raise WrongUse(
+        raise UsageError(
             f"{material}: no validation record for the bundle in use ({bundle or 'none'}). "
             f"Make one: agent spec validate {material} FOLDER"
         )
@@ -346,7 +346,7 @@ def _record_for(store: Store, material: str, bundle: str | None, *, most: float)
     states = limit_states(record.facts, most=most)
     if not any(state.reaches for state in states):
         sentences = "; ".join(state.sentence for state in states) or "it holds no limit"
-        raise WrongUse(
+        raise UsageError(
             f"{material}: validation record {record.id} supports no automatic conformity, at most "
             f'{most:.1%} false "conforms" per specimen is allowed ([orders] max_false_conform): '
             f"{sentences}. Validate more specimens: agent spec validate {material} FOLDER"

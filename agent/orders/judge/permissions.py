@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.facts.needle_lengths import list_hidden_doubts
 from agent.orders.facts.possible_fields import list_possible_orders
 from agent.orders.judge.assessment import assess
@@ -105,7 +105,7 @@ def require_may_replace(
         picture: SHA-256 of a picture of the defect, or "".
 
     Raises:
-        WrongUse: `by` is no lead; or a reviewer confirmed a break, and `by` is that reviewer, or
+        UsageError: `by` is no lead; or a reviewer confirmed a break, and `by` is that reviewer, or
             defect or picture is missing.
     """
     assessed = assess(store, number, policy)
@@ -118,7 +118,7 @@ def require_may_replace(
                 continue
             why = could_break(field, rules, is_covered=is_covered(field, rules))
             if why and not policy.is_lead(by):
-                raise WrongUse(
+                raise UsageError(
                     _(
                         "{field} ({id}) {why}, so it could break the limit: a lead alone may "
                         "replace it ({how})."
@@ -127,7 +127,7 @@ def require_may_replace(
             against = {label.by for label in iter_breaking_labels(field, rules) if not label.unsure}
             is_second = may_take_away(against, policy.is_lead, by=by)
             if against and not (is_second and defect and picture):
-                raise WrongUse(
+                raise UsageError(
                     _(
                         "{field} ({id}) breaks the limit, labelled by {who}: a second person, a "
                         "lead, sets it aside with --defect KIND and --picture FILE."
@@ -150,7 +150,7 @@ def require_may_assign(
         by: Who assigns it.
 
     Raises:
-        WrongUse: `by` is no lead, and something names another order or specimen, or the field is
+        UsageError: `by` is no lead, and something names another order or specimen, or the field is
             labelled and the order unknown; or it breaks the limit of an order that it leaves, and
             `by` may not take it away.
     """
@@ -160,13 +160,13 @@ def require_may_assign(
     number, view = keys.get("order", ""), store.results.find(public_id)
     others = store.orders.claimed_elsewhere(public_id, number, keys.get("specimen", ""))
     if others:
-        raise WrongUse(
+        raise UsageError(
             _("{id} is named for {others}: only a lead may assign it elsewhere ({how}).").format(
                 id=public_id, others=", ".join(map("/".join, others)), how=_(HOW_TO_LEAD)
             )
         )
     if view and any(label.code for label in view.labels) and store.orders.order(number) is None:
-        raise WrongUse(
+        raise UsageError(
             _(
                 "{id} is labelled, and there is no order {number} yet: only a lead may begin an "
                 "order with it ({how})."
@@ -187,7 +187,7 @@ def require_may_leave(
         by: Who takes it away.
 
     Raises:
-        WrongUse: A second lead alone may do that.
+        UsageError: A second lead alone may do that.
     """
     target, view = keys.get("order", ""), store.results.find(public_id)
     if view is None or not any(label.code for label in view.labels):
@@ -204,9 +204,9 @@ def require_may_leave(
 
 
 def require_lead(policy: OrderPolicy, by: str) -> None:
-    """Refuse an act by anyone but a lead. Raises `WrongUse`."""
+    """Refuse an act by anyone but a lead. Raises `UsageError`."""
     if not policy.may_lead(by):
-        raise WrongUse(
+        raise UsageError(
             _("{who} is not a lead: only a lead may do this ({how}).").format(
                 who=by or "–", how=_(HOW_TO_LEAD)
             )
@@ -217,11 +217,11 @@ def require_reason(reason: str) -> str:
     """Return a reason as it is recorded: one line of printable letters.
 
     Raises:
-        WrongUse: Nothing is left of it, or it is longer than `LONGEST_REASON`.
+        UsageError: Nothing is left of it, or it is longer than `LONGEST_REASON`.
     """
     if len(reason) > LONGEST_REASON:
-        raise WrongUse(_("A reason has at most {n} letters.").format(n=LONGEST_REASON))
+        raise UsageError(_("A reason has at most {n} letters.").format(n=LONGEST_REASON))
     kept = "".join(letter for letter in " ".join(reason.split()) if letter.isprintable())
     if not kept:
-        raise WrongUse(_("Add a reason. It is recorded."))
+        raise UsageError(_("Add a reason. It is recorded."))
     return kept

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.evidence.anchors import list_losses
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.lims.resumption import (
@@ -289,10 +289,10 @@ def acknowledge(store: Store, number: str, *, by: str, reason: str, at: datetime
         The number as it was sent.
 
     Raises:
-        WrongUse: Nothing of the order was lost, or no reason is given.
+        UsageError: Nothing of the order was lost, or no reason is given.
     """
     if not reason.strip():
-        raise WrongUse(_("Add a reason with --reason TEXT. It is recorded."))
+        raise UsageError(_("Add a reason with --reason TEXT. It is recorded."))
     before = store.records.newest(ACKNOWLEDGED)
     loss = find_unfollowed(store, number)
     if loss is None:
@@ -310,6 +310,6 @@ def acknowledge(store: Store, number: str, *, by: str, reason: str, at: datetime
     return loss.sent.order
 
 
-def _build_nothing_lost(number: str) -> WrongUse:
+def _build_nothing_lost(number: str) -> UsageError:
     text = _("Order {number} is not held back: nothing of it was lost with a restored back-up.")
-    return WrongUse(text.format(number=number))
+    return UsageError(text.format(number=number))

@@ -23,7 +23,7 @@ from agent.orders.lims.lost_conformity import is_held_back, read_losses
 from agent.orders.lims.resumption import (
     SentRevision,
     SentRevisions,
-    UnreadableNote,
+    UnreadableNoteError,
     find_resumption,
     read_floors,
 )
@@ -395,7 +395,7 @@ class _Writer:
             return True
         try:
             noted = self._notes.find(number)
-        except UnreadableNote as error:
+        except UnreadableNoteError as error:
             self.faults.append(f"order {number}, revision {facts['revision']}: {error}")
             return False
         if noted and _is_above(noted, revision):

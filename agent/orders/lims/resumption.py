@@ -108,7 +108,7 @@ def _rank_word(word: str) -> int:
     return known.index(word) if word in known else -1
 
 
-class UnreadableNote(AgentError):  # noqa: N818 - read aloud
+class UnreadableNoteError(AgentError):
     """No copy of an order's note can be read, so nobody knows what was sent of it."""
 
 
@@ -134,14 +134,14 @@ class SentRevisions:
         """Return the highest revision of an order that is noted, by any spelling, or None.
 
         Raises:
-            UnreadableNote: A note of the order is there, and none can be read.
+            UnreadableNoteError: A note of the order is there, and none can be read.
         """
         name = self._name(order)
         files = [folder / name for folder in (self._data, self._outbox) if folder]
         highest = _find_highest(files)
         unreadable = [file for file in files if file.exists()]
         if highest is None and unreadable:
-            raise UnreadableNote(_describe_unreadable(unreadable))
+            raise UnreadableNoteError(_describe_unreadable(unreadable))
         return highest
 
     def iter_all(self) -> Iterator[SentRevision]:

@@ -48,7 +48,7 @@ KEYS = ("material", "product", "customer")
 """By what an order is recognised."""
 
 
-class BadSpecification(SetupError):  # noqa: N818 - read aloud, as its siblings
+class SpecificationError(SetupError):
     """`specifications.toml` cannot be used; the message names file, entry and fault."""
 
 
@@ -462,7 +462,7 @@ def read_specifications(file: Path) -> Specifications:
     """Read the file; a lab without one has no specifications.
 
     Raises:
-        BadSpecification: Names the file, the entry and the fault.
+        SpecificationError: Names the file, the entry and the fault.
     """
     text = ""
     try:
@@ -471,16 +471,16 @@ def read_specifications(file: Path) -> Specifications:
     except FileNotFoundError:
         return Specifications()
     except OSError as error:
-        raise BadSpecification(f"{file}: cannot be read ({error.strerror or error}).") from error
+        raise SpecificationError(f"{file}: cannot be read ({error.strerror or error}).") from error
     except UnicodeDecodeError as error:
-        raise BadSpecification(f"{file}: not valid TOML: {error}.") from error
+        raise SpecificationError(f"{file}: not valid TOML: {error}.") from error
     except tomllib.TOMLDecodeError as error:
-        raise BadSpecification(f"{file}: {describe_toml_fault(text, error)}") from error
+        raise SpecificationError(f"{file}: {describe_toml_fault(text, error)}") from error
     strangers = sorted(document.keys() - {"specification"})
     entries = document.get("specification", [])
     if strangers or not isinstance(entries, list):
         unknown = strangers[0] if strangers else "specification"
-        raise BadSpecification(f"{file}: expected [[specification]] entries, found {unknown!r}.")
+        raise SpecificationError(f"{file}: expected [[specification]] entries, found {unknown!r}.")
     return Specifications(
         tuple(_parse_entry(file, number, entry) for number, entry in enumerate(entries, start=1))
     )
@@ -488,12 +488,12 @@ def read_specifications(file: Path) -> Specifications:
 
 def _parse_entry(file: Path, number: int, entry: object) -> Specification:
     if not isinstance(entry, dict):
-        raise BadSpecification(f"{file}: expected [[specification]] entries, found {entry!r}.")
+        raise SpecificationError(f"{file}: expected [[specification]] entries, found {entry!r}.")
     where = f"{file}: [[specification]] {entry.get('name') or f'number {number}'}"
     try:
         return Specification(**entry)
     except ValidationError as error:
-        raise BadSpecification(f"{where}: {_describe_fault(error)}.") from error
+        raise SpecificationError(f"{where}: {_describe_fault(error)}.") from error
 
 
 def _describe_fault(error: ValidationError) -> str:

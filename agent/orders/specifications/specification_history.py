@@ -20,11 +20,11 @@ from zoneinfo import ZoneInfo
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.specifications.specification import (
-    BadSpecification,
     Specification,
     SpecificationChoice,
+    SpecificationError,
     Specifications,
     read_specifications,
 )
@@ -165,7 +165,7 @@ def write_specifications(file: Path, wanted: Specifications) -> Specifications:
     Comments and entries that stay are kept as they are; the file is replaced whole or not at all.
 
     Raises:
-        BadSpecification: It cannot be read or written; nothing was changed.
+        SpecificationError: It cannot be read or written; nothing was changed.
     """
     fresh, lines = file.with_name(f".{file.name}.new"), ""
     try:
@@ -178,13 +178,13 @@ def write_specifications(file: Path, wanted: Specifications) -> Specifications:
         written = read_specifications(fresh)
         fresh.replace(file)
     except (TOMLKitError, UnicodeDecodeError) as error:
-        raise BadSpecification(f"{file}: not valid TOML: {error}.") from error
+        raise SpecificationError(f"{file}: not valid TOML: {error}.") from error
     except OSError as error:
         text = _(
             "{file}: cannot be written ({error}). Give the agent's account the right to write "
             "there, or write it yourself: {lines}"
         ).format(file=file, error=error.strerror or error, lines=lines)
-        raise BadSpecification(text) from error
+        raise SpecificationError(text) from error
     finally:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
@@ -228,7 +228,7 @@ def sign_specifications(
         signature: Of a lead.
 
     Raises:
-        BadSpecification: The file cannot be read or written; nothing was changed.
+        SpecificationError: The file cannot be read or written; nothing was changed.
     """
     written = write_specifications(file, wanted)
     note_state(
@@ -271,14 +271,14 @@ def reopen(store: Store, number: str, *, by: str, reason: str, at: datetime) -> 
     """Judge an order by the specifications that are valid now; a lead's act.
 
     Raises:
-        WrongUse: The order is unknown, no reason is given, or this PC's clock is set back.
+        UsageError: The order is unknown, no reason is given, or this PC's clock is set back.
     """
     if not reason.strip():
-        raise WrongUse("Give a reason with --reason TEXT: the statement shows it.")
+        raise UsageError("Give a reason with --reason TEXT: the statement shows it.")
     store.audit_log.require_clock(at=at)
     view = store.orders.order(number)
     if view is None:
-        raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
+        raise UsageError(f"Unknown order {number!r}. Run `agent orders list`.")
     store.records.add(REOPENED, view.number, by=by, at=at, facts={"reason": reason})
 
 

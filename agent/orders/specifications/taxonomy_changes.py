@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.errors import BadSettings, WrongUse
+from agent.errors import BadSettingsError, UsageError
 from agent.orders.facts.order_policy import BUNDLES
 from agent.orders.specifications.specification import (
     Specification,
@@ -85,15 +85,15 @@ def propose_class(
         at: Now, aware UTC.
 
     Raises:
-        WrongUse: The name or the author is missing, or something is too long.
+        UsageError: The name or the author is missing, or something is too long.
     """
     name, text = compose_name(" ".join(name.split())), " ".join(text.split())
     if not by.strip():
-        raise WrongUse(_("A proposal needs the name of its author."))
+        raise UsageError(_("A proposal needs the name of its author."))
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise WrongUse(_("A class needs a name of at most {n} letters.").format(n=LONGEST_NAME))
+        raise UsageError(_("A class needs a name of at most {n} letters.").format(n=LONGEST_NAME))
     if len(text) > LONGEST_TEXT or not text.isprintable():
-        raise WrongUse(_("Describe it in at most {n} printable letters.").format(n=LONGEST_TEXT))
+        raise UsageError(_("Describe it in at most {n} printable letters.").format(n=LONGEST_TEXT))
     facts = {"micrograph": public_id, "text": text}
     return store.records.add_once(PROPOSED, name, by=by.strip(), at=at, facts=facts, after=CLOSED)
 
@@ -102,12 +102,12 @@ def close_proposal(store: Store, name: str, *, reason: str, by: str, at: datetim
     """Record the administrator's answer to all proposals of a name.
 
     Raises:
-        WrongUse: There is no open proposal of this name, or the reason is missing.
+        UsageError: There is no open proposal of this name, or the reason is missing.
     """
     if name not in {proposed.name for proposed in list_open(store)}:
-        raise WrongUse(_("There is no open proposal “{name}”.").format(name=name))
+        raise UsageError(_("There is no open proposal “{name}”.").format(name=name))
     if not (reason := " ".join(reason.split())[:LONGEST_TEXT]):
-        raise WrongUse(_("Give a reason; the audit log keeps it."))
+        raise UsageError(_("Give a reason; the audit log keeps it."))
     store.records.add(CLOSED, name, by=by, at=at, facts={"reason": reason})
 
 
@@ -149,7 +149,7 @@ def load_taxonomy_use(store: Store, *, data: Path, specifications: Path) -> Taxo
         specifications: The file of specification limits; it need not exist.
 
     Raises:
-        BadSpecification: The file of limits cannot be used.
+        SpecificationError: The file of limits cannot be used.
     """
     name = store.promotions.find_current()
     bundle = None
@@ -230,7 +230,7 @@ def write_taxonomy(path: Path, taxonomy: Taxonomy, *, now: datetime) -> Path | N
         The copy of the file that was there, or None where there was none.
 
     Raises:
-        BadSettings: The folder cannot be written to.
+        BadSettingsError: The folder cannot be written to.
         model.TaxonomyError: The text does not read back; nothing was replaced.
     """
     fresh = path.with_name(f".{path.name}.new")
@@ -240,7 +240,7 @@ def write_taxonomy(path: Path, taxonomy: Taxonomy, *, now: datetime) -> Path | N
         load_taxonomy(fresh)
         fresh.replace(path)
     except OSError as error:
-        raise BadSettings(
+        raise BadSettingsError(
             f"{path}: cannot be written ({error.strerror or error}); give the agent's account the "
             "right to write in this folder."
         ) from error

@@ -17,14 +17,14 @@ import psutil
 from pebble import ProcessExpired, ProcessPool
 
 import reports
-from agent.errors import SetupError, WrongUse
+from agent.errors import SetupError, UsageError
 from agent.files import pictures
-from agent.objects import ObjectsUnavailable
+from agent.objects import ObjectsUnavailableError
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.lims.lost_conformity import RestoreLosses
 from agent.orders.statements.statement_files import load_thumbnail
 from agent.orders.statements.statement_page import build_statement_page
-from reports import CUSTOMER_TEMPLATE, Letterhead, TemplateFault
+from reports import CUSTOMER_TEMPLATE, Letterhead, TemplateFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,13 +71,13 @@ def find_statement(store: Store, order: str, number: int | None = None) -> Froze
         number: Of the statement.
 
     Raises:
-        WrongUse: The order has no such statement, or a restored back-up lost a worse one.
+        UsageError: The order has no such statement, or a restored back-up lost a worse one.
     """
     made = store.statements.all(order)
     if not made:
         if store.orders.order(order) is None:
-            raise WrongUse(f"Unknown order {order!r}. Run `agent orders list`.")
-        raise WrongUse(
+            raise UsageError(f"Unknown order {order!r}. Run `agent orders list`.")
+        raise UsageError(
             f"Order {order} has no statement yet, so there is nothing to report to a customer. The "
             "agent freezes one when the order changes. See what is missing: agent orders show "
             f"{order}."
@@ -85,11 +85,11 @@ def find_statement(store: Store, order: str, number: int | None = None) -> Froze
     wanted = [entry for entry in made if number in (None, entry.number)]
     if not wanted:
         numbers = ", ".join(str(entry.number) for entry in made)
-        raise WrongUse(f"Order {order} has no statement {number}; there are: {numbers}.")
+        raise UsageError(f"Order {order} has no statement {number}; there are: {numbers}.")
     word = wanted[-1].conformity
     why, _loss = RestoreLosses.of(store).hold(store, order, word)
     if why and word == Conformity.CONFORMS:
-        raise WrongUse(f"Statement {wanted[-1].number} of order {order} is not reported: {why}.")
+        raise UsageError(f"Statement {wanted[-1].number} of order {order} is not reported: {why}.")
     return wanted[-1]
 
 
@@ -126,7 +126,7 @@ def render_customer_report(
                 html = _render_limited(page, letterhead, templates, time_limit_s)
             else:
                 html = reports.render_customer(page, letterhead, templates)
-        except TemplateFault as fault:
+        except TemplateFaultError as fault:
             raise SetupError(
                 f"[report] customer_templates: {folder} / {fault}. Correct it, or remove "
                 f"{CUSTOMER_TEMPLATE} there to use the built-in layout."
@@ -144,7 +144,7 @@ def _render_limited(
     templates: Mapping[str, str],
     time_limit_s: float,
 ) -> str:
-    """Render the lab's template in a process with limits. Raises `TemplateFault`."""
+    """Render the lab's template in a process with limits. Raises `TemplateFaultError`."""
     with ProcessPool(max_workers=1, context=get_context("spawn")) as pool:
         try:
             rendering = pool.schedule(
@@ -154,11 +154,11 @@ def _render_limited(
             )
             return rendering.result()
         except TimeoutError as fault:
-            raise TemplateFault(
+            raise TemplateFaultError(
                 f"{CUSTOMER_TEMPLATE}: rendering it took longer than {time_limit_s:g} s"
             ) from fault
         except ProcessExpired as fault:
-            raise TemplateFault(
+            raise TemplateFaultError(
                 f"{CUSTOMER_TEMPLATE}: its process died (exit code {fault.exitcode}); a template "
                 f"has {MEMORY_LIMIT_MB} MB of memory"
             ) from fault
@@ -217,13 +217,13 @@ def load_picture(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, int
     statement, else the thumbnail, which has no scale bar; None where both are gone.
 
     Raises:
-        ObjectsUnavailable: It is only in the object storage, which does not answer.
+        ObjectsUnavailableError: It is only in the object storage, which does not answer.
     """
     try:
         encoded = archive.read(archive.crop_path(field["sha256"], field["page"]))
         named = field["files"].get("crop")
         full = pictures.decode(encoded)
-    except ObjectsUnavailable:  # a customer would get a report without its pictures
+    except ObjectsUnavailableError:  # a customer would get a report without its pictures
         raise
     except (OSError, ValueError):
         return load_thumbnail(archive, field)

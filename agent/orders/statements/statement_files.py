@@ -24,7 +24,7 @@ import reports
 from agent.errors import SetupError
 from agent.files import pictures
 from agent.files.whole_file import write_whole
-from agent.objects import ObjectsUnavailable
+from agent.objects import ObjectsUnavailableError
 from agent.orders.statements.statement_page import build_statement_page
 from agent.store import StatementFile
 
@@ -92,7 +92,7 @@ def write_files(
         False where another agent wrote them just before.
 
     Raises:
-        ObjectsUnavailable: A thumbnail is only in the object storage, which does not answer.
+        ObjectsUnavailableError: A thumbnail is only in the object storage, which does not answer.
         OSError: The data folder cannot be written.
     """
     contents = render_files(store, archive, statement, language=language)
@@ -170,11 +170,11 @@ def load_thumbnail(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, i
         None where it was pruned or holds other bytes than those that the statement names.
 
     Raises:
-        ObjectsUnavailable: It is only in the object storage, which does not answer.
+        ObjectsUnavailableError: It is only in the object storage, which does not answer.
     """
     try:
         jpeg = archive.read(archive.thumbnail_path(field["sha256"], field["page"]))
-    except ObjectsUnavailable:  # a statement that lacks its pictures must not be kept as whole
+    except ObjectsUnavailableError:  # a statement that lacks its pictures must not be kept as whole
         raise
     except OSError:
         return None

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.facts.field_facts import FieldContext, build_field_facts
 from agent.orders.instruments.instrument_checks import (
     CONTROL,
@@ -223,7 +223,7 @@ def find_match(store: Store, asked: str, kind: str = "") -> TraceMatch:
         kind: One of `TraceKind`, "" where that is to be found out.
 
     Raises:
-        WrongUse: It names nothing, or several things: nothing is guessed.
+        UsageError: It names nothing, or several things: nothing is guessed.
     """
     asks: Mapping[TraceKind, Callable[[], TraceMatch | None]] = {
         TraceKind.ORDER: lambda: _find_order(store, asked),
@@ -231,17 +231,17 @@ def find_match(store: Store, asked: str, kind: str = "") -> TraceMatch:
         TraceKind.ID: lambda: _find_micrograph(store, asked),
     }
     if kind not in ("", *TraceKind):
-        raise WrongUse(f"--as: one of {', '.join(TraceKind)}, found {kind!r}.")
+        raise UsageError(f"--as: one of {', '.join(TraceKind)}, found {kind!r}.")
     kinds = [TraceKind(kind)] if kind else list(TraceKind)
     named = [candidate_match for candidate in kinds if (candidate_match := asks[candidate]())]
     if not named:
-        raise WrongUse(
+        raise UsageError(
             f"Unknown {' or '.join(WORDS[kind].partition(' ')[2] for kind in kinds)} {asked!r}. "
             "Run `agent orders list` or `agent review list`."
         )
     if len(named) > 1:
         both = " and ".join(WORDS[match.kind] for match in named)
-        raise WrongUse(f"{asked!r} names {both}; say which with --as {named[0].kind}.")
+        raise UsageError(f"{asked!r} names {both}; say which with --as {named[0].kind}.")
     return named[0]
 
 
@@ -318,7 +318,7 @@ class Tracer:
         """Gather one micrograph that belongs to no order."""
         view = self._store.results.find(public_id)
         if view is None:
-            raise WrongUse(f"no micrograph has the id {public_id!r}.")
+            raise UsageError(f"no micrograph has the id {public_id!r}.")
         facts = build_field_facts(FieldView(view, {}, None), self._policy.context)
         return self._field(facts, view, "belongs to no specimen")
 

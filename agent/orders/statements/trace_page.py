@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import reports
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.files import pictures
 from agent.orders.facts.scale_tracing import describe_givers
 from agent.orders.facts.specimen_facts import Conformity, FieldFacts
@@ -388,9 +388,9 @@ class TraceSignature:
 
 
 def require_new_folder(folder: Path) -> Path:
-    """Return a folder that does not exist yet. Raises `WrongUse`: nothing is overwritten."""
+    """Return a folder that does not exist yet. Raises `UsageError`: nothing is overwritten."""
     if folder.exists():
-        raise WrongUse(f"{folder}: already there, and is left as it is; name another folder.")
+        raise UsageError(f"{folder}: already there, and is left as it is; name another folder.")
     return folder
 
 
@@ -407,7 +407,7 @@ def write_trace(
         signature: Author, site, software and time.
 
     Raises:
-        WrongUse: The folder cannot be written.
+        UsageError: The folder cannot be written.
     """
     part = folder.with_name(f".{folder.name}.part")
     try:
@@ -416,7 +416,7 @@ def write_trace(
         _fill(part, trace, archive=archive, bundles=bundles, signature=signature)
         part.rename(folder)
     except OSError as error:
-        raise WrongUse(f"{folder}: cannot be written ({error.strerror or error}).") from error
+        raise UsageError(f"{folder}: cannot be written ({error.strerror or error}).") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

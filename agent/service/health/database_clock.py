@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from agent.store import StoreFault
+from agent.store import StoreFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ class DatabaseClock:
     def measure(self) -> float:
         """Return how far (s) this PC's clock is ahead; measured once a minute and after a jump."""
         if self._due_s is None or self._steady() >= self._due_s or self._has_jumped():
-            with suppress(StoreFault):  # the last value is better than none
+            with suppress(StoreFaultError):  # the last value is better than none
                 self.ahead_s = self._store.agents.measure_clock_ahead_s(now=self._now)
                 self._due_s = self._steady() + MEASURE_EVERY_S
                 self._measured = self._now(), self._steady()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.backup.facts import KnownBackup, is_own, list_backups
 from agent.files import shares
-from agent.orders import BadSpecification, read_specifications
+from agent.orders import SpecificationError, read_specifications
 from agent.orders.lims.resumption import list_noted_sites, name_file
 from agent.orders.specifications.specification_history import describe_lost_file
 from agent.service.data_folder import agent_name
@@ -286,7 +286,7 @@ def _iter_limit_problems(settings: Settings, store: Store | None) -> Iterator[st
     file = settings.orders.specifications
     try:
         read_specifications(file)
-    except BadSpecification as error:
+    except SpecificationError as error:
         yield f"no order can be judged by the specification limits: {error}"
     else:
         if store and (lost := describe_lost_file(store, file)):

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import BadStore, hide_passwords
+from agent.errors import StoreError, hide_passwords
 from agent.evidence.anchors import list_losses
 from agent.orders.instruments.instrument_holds import Affected, list_affected_orders, load_holds
 from agent.orders.lims.resumption import read_floors
@@ -17,7 +17,7 @@ from agent.service.health.database_clock import DatabaseClock
 from agent.service.health.share_facts import ShareFacts, gather_share_facts
 from agent.settings.root import RECIPE
 from agent.site_time import compute_night_end, night_of
-from agent.store import RolloutState, Store, StoreFault, store_url
+from agent.store import RolloutState, Store, StoreFaultError, store_url
 from agent.store.sites.fleet import is_alive, list_seen, rollout_to_json
 from agent.store.sites.site_folders import get_features_folder, get_own_file, list_kept_copies
 from agent.terminal import format_count
@@ -71,11 +71,11 @@ def build_status(
     running = RunLock.of(settings).is_held()
     try:
         store = open_store()
-    except (BadStore, StoreFault) as error:
+    except (StoreError, StoreFaultError) as error:
         return _without_store(settings, running=running, sentence=str(error), now=now)
     try:
         return build_status_from_store(settings, store, now=now, running=running)
-    except (BadStore, StoreFault) as error:
+    except (StoreError, StoreFaultError) as error:
         return _without_store(settings, running=running, sentence=str(error), now=now)
 
 

@@ -11,9 +11,9 @@ import structlog
 
 from agent.backup import maintenance
 from agent.backup.maintenance import compute_statements_start
-from agent.errors import BadStore
-from agent.objects import ObjectsUnavailable, PruneRecords, open_mirror
-from agent.store import StoreFault
+from agent.errors import StoreError
+from agent.objects import ObjectsUnavailableError, PruneRecords, open_mirror
+from agent.store import StoreFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ class Verifier(threading.Thread):
                     after=round_.after,
                     is_enough=lambda: self._stopping.is_set() or time.monotonic() > ends_s,
                 )
-            except ObjectsUnavailable:  # the same part is verified when the storage answers
+            except ObjectsUnavailableError:  # the same part is verified when the storage answers
                 self._store.jobs.end(job, "unavailable", at=self._now(), facts=asdict(round_))
                 return
             for fault in faults:
@@ -86,14 +86,14 @@ class Verifier(threading.Thread):
             round_ = round_.and_then(after, faults)
             outcome = "faults" if round_.all else "sound"
             self._store.jobs.end(job, outcome, at=self._now(), facts=asdict(round_))
-        except (StoreFault, BadStore):
+        except (StoreFaultError, StoreError):
             return  # others say so; the next part is read when the store is back
         self._say(round_)
 
     def _say_again(self) -> None:
         try:
             self._say(_Round.of(self._store.jobs.find_last_facts(JOB)))
-        except (StoreFault, BadStore):
+        except (StoreFaultError, StoreError):
             return
 
     def _say(self, round_: _Round) -> None:
@@ -164,7 +164,7 @@ class ObjectKeeper:
                 is_enough=self._should_stop,
                 records=build_records(self._settings, self._store, now=self._now()),
             )
-        except ObjectsUnavailable as error:
+        except ObjectsUnavailableError as error:
             return (
                 f"object storage: {error}. New files stay on this disk and are sent when it "
                 "answers again."

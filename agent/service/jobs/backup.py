@@ -24,7 +24,7 @@ from agent.evidence.anchors import Anchor, append
 from agent.files.shares import inspect
 from agent.service.health.share_facts import find_newest, list_past
 from agent.site_time import compute_age, compute_night_period, night_of
-from agent.store import StoreFault, store_url
+from agent.store import StoreFaultError, store_url
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -212,7 +212,7 @@ def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str |
         maintenance.examine(file)
         store.audit_log.add(at=at, actor="agent", act="backup.made", subject=file.name)
         _thin_out(settings, lab, at=at)
-    except (AgentError, StoreFault, OSError) as error:
+    except (AgentError, StoreFaultError, OSError) as error:
         log.error("backup.failed", reason=str(error))  # noqa: TRY400 - one sentence
         return f"back-up: {error}"
     log.info("backup.made", file=str(file), files=count, size_bytes=file.stat().st_size)

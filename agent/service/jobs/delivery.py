@@ -19,9 +19,9 @@ import structlog
 from agent.archive import Archive
 from agent.delivery.mail import (
     Attachment,
-    MailRefused,
+    MailRefusedError,
     MailServer,
-    MailUncertain,
+    MailUncertainError,
     build_message,
     send_mail,
 )
@@ -176,9 +176,9 @@ class _Delivery:
             )
         try:
             return _describe_refused(self._send(last))
-        except (MailRefused, OSError) as error:
+        except (MailRefusedError, OSError) as error:
             return self._report_refused(str(error))
-        except MailUncertain as error:
+        except MailUncertainError as error:
             log.warning("report.mail_uncertain", night=self._night, reason=str(error))
             return Message(_MAIL_UNCERTAIN, {"night": self._night, "why": str(error)})
 
@@ -203,7 +203,7 @@ class _Delivery:
 
         try:
             refused = send_mail(server, message, before=claim)
-        except MailRefused:
+        except MailRefusedError:
             if newest[0] != (last.id if last else 0):
                 self._record(REFUSED, follows=newest[0])
             raise

@@ -17,7 +17,7 @@ import structlog
 from agent.delivery.mail import send_notice
 from agent.files.shares import inspect, is_folder
 from agent.files.whole_file import write_whole
-from agent.orders import BadSpecification
+from agent.orders import SpecificationError
 from agent.orders.facts.open_items import OpenItems
 from agent.orders.facts.order_list import REFUSED, import_lists
 from agent.orders.facts.order_policy import note_specifications, prioritise_urgent, read_taxonomy
@@ -77,7 +77,7 @@ def _note_specifications(settings: Settings, store: Store, *, at: datetime) -> N
     """Record the valid specifications before a list releases orders; skip a broken file."""
     try:
         note_specifications(settings, store, now=at)
-    except BadSpecification as error:
+    except SpecificationError as error:
         log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - one sentence
 
 

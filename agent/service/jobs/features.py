@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from agent.archive import Archive
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.features import ShardFault, tend_folder
 from agent.retrain import Filled, Rescoring, fill_features, rescore
 from agent.retrain.bundle_registry import get_bundle
@@ -82,12 +82,12 @@ def fill_in_child(
         `Step`s, last a `Filled`.
 
     Raises:
-        WrongUse: There is no bundle, or features are being made already.
-        ChildEnded: It failed.
+        UsageError: There is no bundle, or features are being made already.
+        ChildEndedError: It failed.
     """
     bundle = store.promotions.find_current()
     if bundle is None:
-        raise WrongUse("No bundle is in use yet, so no features can be made: run agent train.")
+        raise UsageError("No bundle is in use yet, so no features can be made: run agent train.")
     yield from run_supervised(
         partial(fill, bundle=bundle, limit=limit, minutes=minutes),
         settings,
@@ -132,9 +132,9 @@ def score_in_child(
         `Step`s, last a `Rescoring`.
 
     Raises:
-        BadBundle: There is none of this name.
-        WrongUse: History is being scored already.
-        ChildEnded: It failed.
+        UnusableBundleError: There is none of this name.
+        UsageError: History is being scored already.
+        ChildEndedError: It failed.
     """
     get_bundle(settings.store.folder, bundle)
     yield from run_supervised(
@@ -212,7 +212,7 @@ class FeatureKeeper:
         return ""
 
     def _fill(self) -> None:
-        with suppress(WrongUse):  # another agent of this data folder does it
+        with suppress(UsageError):  # another agent of this data folder does it
             for _ in fill_in_child(
                 self._settings,
                 self._store,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.backup.maintenance import INBOX_SOURCE
-from agent.errors import OutOfResources
+from agent.errors import OutOfResourcesError
 from agent.imaging import is_worker_killed
 from agent.orders.instruments.instrument_checks import (
     CONTROL,
@@ -53,7 +53,7 @@ def cropping_apart(settings: Settings) -> Iterator[Callable[[Path], list[Crop] |
     62 MB in its process.
 
     A child that the system kills, most often for want of memory, is no fault of the image: what it
-    read is `OutOfResources`.
+    read is `OutOfResourcesError`.
 
     Args:
         settings: Of the lab.
@@ -70,7 +70,7 @@ def cropping_apart(settings: Settings) -> Iterator[Callable[[Path], list[Crop] |
             except OSError as error:  # no file or memory left to start it with
                 return error
             if isinstance(outcome, Exception) and is_worker_killed(outcome):
-                return OutOfResources(str(outcome))
+                return OutOfResourcesError(str(outcome))
             return outcome
 
         yield read_and_crop
@@ -132,7 +132,7 @@ def check_when_due(
         return None
     try:
         results = check_instrument(settings, store, classifier, by="agent", at=at)
-    except OutOfResources as short:
+    except OutOfResourcesError as short:
         log.warning("instrument.waits", reason=str(short))
         return None
     return _log_failure(results)
@@ -205,7 +205,7 @@ class InstrumentCheck:
         """
         try:
             failure = self._judge(classifier, for_s=for_s)
-        except OutOfResources as short:
+        except OutOfResourcesError as short:
             log.warning("instrument.waits", reason=str(short))
             self._problems.say("control check waits", f"control check: not done: {short}")
             self._looks_s = self._part_s = self._steady() + SHORT_S
@@ -225,7 +225,7 @@ class InstrumentCheck:
         """Judge the next reference images; what failed once all are, None before.
 
         Raises:
-            OutOfResources: An image cannot be read for want of files or memory.
+            OutOfResourcesError: An image cannot be read for want of files or memory.
         """
         bundle = classifier.name if classifier else ""
         if self._bundle != bundle:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from agent.archive import Archive
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 from agent.orders.facts.order_policy import software, taxonomy_in_force
 from agent.retrain import Outcome, PseudoLabelled, Step
 from agent.retrain.bundle_registry import delete_leftovers, get_bundle, get_bundles_folder
@@ -44,7 +44,7 @@ trained on 30 drawn fields of 1994 px.
 """
 
 
-class NoRoom(AgentError):  # noqa: N818 - it says what is missing
+class NoRoomError(AgentError):
     """There is too little disk or memory to teach a bundle."""
 
 
@@ -73,7 +73,7 @@ class TrainingJob:
 
 
 def find_training_job(settings: Settings, store: Store) -> TrainingJob:
-    """Return the training that is due. Raises `WrongUse` where there is no bundle yet."""
+    """Return the training that is due. Raises `UsageError` where there is no bundle yet."""
     from agent.retrain import get_training_config  # noqa: PLC0415 - brings PyTorch; a lab may start without
     from model import read_manifest  # noqa: PLC0415
 
@@ -91,10 +91,10 @@ def find_training_job(settings: Settings, store: Store) -> TrainingJob:
 
 
 def get_bundle_in_use(settings: Settings, store: Store) -> Path:
-    """Return the folder of the bundle in use. Raises `WrongUse` where there is none yet."""
+    """Return the folder of the bundle in use. Raises `UsageError` where there is none yet."""
     name = store.promotions.find_current()
     if name is None:
-        raise WrongUse(
+        raise UsageError(
             "There is no bundle yet. Train the first one: agent train, or the page Training."
         )
     return get_bundle(settings.store.folder, name)
@@ -185,7 +185,7 @@ def train_first(settings: Settings, *, folder: str, by: str) -> Iterator[Step | 
         `Step`s, last the name of the bundle.
 
     Raises:
-        WrongUse: There is no labelled micrograph, or too few for the bundle to serve.
+        UsageError: There is no labelled micrograph, or too few for the bundle to serve.
     """
     from agent.retrain import save_record  # noqa: PLC0415 - the child's alone
     from agent.service.composition import load_bundle  # noqa: PLC0415
@@ -198,7 +198,7 @@ def train_first(settings: Settings, *, folder: str, by: str) -> Iterator[Step | 
         plan = quick_config(**lab) if find_lack(settings) else TrainingConfig(**lab)
         collected = collect_labels(settings, store, plan.taxonomy, group_by=plan.group_by)
     if not collected.examples:
-        raise WrongUse("There are no labelled micrographs yet. Label some, or name a folder.")
+        raise UsageError("There are no labelled micrographs yet. Label some, or name a folder.")
     delete_leftovers(settings.store.folder)
     bundle: Path | None = None
     for step in train(
@@ -219,7 +219,7 @@ def train_first(settings: Settings, *, folder: str, by: str) -> Iterator[Step | 
     try:
         load_bundle(settings, bundle.name)  # one that cannot serve would send all to review
     except ModelError as error:
-        raise WrongUse(f"The first bundle was trained and cannot serve: {error}") from error
+        raise UsageError(f"The first bundle was trained and cannot serve: {error}") from error
     yield bundle.name
 
 
@@ -258,13 +258,13 @@ def train_first_in_child(
     """Train the first bundle in a child, and use it; see `run_supervised`.
 
     Raises:
-        WrongUse: A bundle is in use already, or one is being trained.
-        NoRoom: There is too little disk or memory.
-        ChildEnded: It failed.
-        Cancelled: Its end was requested.
+        UsageError: A bundle is in use already, or one is being trained.
+        NoRoomError: There is too little disk or memory.
+        ChildEndedError: It failed.
+        JobCancelledError: Its end was requested.
     """
     if store.promotions.find_current() is not None:
-        raise WrongUse("A bundle is in use already. Train a candidate instead.")
+        raise UsageError("A bundle is in use already. Train a candidate instead.")
     bundles = get_bundles_folder(settings.store.folder)
     bundles.mkdir(parents=True, exist_ok=True)
     refuse_without_room(bundles)
@@ -361,10 +361,10 @@ def train_in_child(
         `Step`s, last an `Outcome`, which is in the audit log.
 
     Raises:
-        WrongUse: There is no bundle yet, or another one is being trained.
-        NoRoom: There is too little disk or memory.
-        ChildEnded: It failed.
-        Cancelled: Its end was requested.
+        UsageError: There is no bundle yet, or another one is being trained.
+        NoRoomError: There is too little disk or memory.
+        ChildEndedError: It failed.
+        JobCancelledError: Its end was requested.
     """
     current = get_bundle_in_use(settings, store)
     refuse_without_room(current)
@@ -411,17 +411,17 @@ def refuse_without_room(
         memory_free: Returns how many bytes of memory are free.
 
     Raises:
-        NoRoom: Names what is there, what is needed, and what to do.
+        NoRoomError: Names what is there, what is needed, and what to do.
     """
     size = sum(path.stat().st_size for path in current.glob("*.safetensors"))
     disk, memory = _estimate_need(size, is_frozen=_is_frozen(current))
     if (free := disk_free(current)) < disk:
-        raise NoRoom(
+        raise NoRoomError(
             f"{current.parent}: training a bundle needs {_gb(disk)} of disk, {_gb(free)} are "
             "free; make room and try again."
         )
     if (free := memory_free()) < memory:
-        raise NoRoom(
+        raise NoRoomError(
             f"Training a bundle needs {_gb(memory)} of memory, {_gb(free)} are free. Close other "
             "programs, or train on another PC and add the bundle: agent models add."
         )

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.archive import Archive
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.retrain import Again, Gate, Step, build_judge, judge_patiently, reprocess
 from agent.retrain.bundle_registry import get_bundle
 from agent.service.composition import build_policy, collect_thresholds, load_bundle, open_store
@@ -78,10 +78,10 @@ def judge_in_child(
         `Step`s, last an `Again`, which is in the audit log.
 
     Raises:
-        BadBundle: There is none of this name.
-        WrongUse: Another bundle is judging.
-        ChildEnded: It failed.
-        Cancelled: Its end was requested.
+        UnusableBundleError: There is none of this name.
+        UsageError: Another bundle is judging.
+        ChildEndedError: It failed.
+        JobCancelledError: Its end was requested.
     """
     get_bundle(settings.store.folder, bundle)
     lock = Lock(
@@ -202,8 +202,8 @@ def judge_on_ray(
         `Step`s, last an `Again`, which is in the audit log.
 
     Raises:
-        BadBundle: There is none of this name.
-        WrongUse: Ray is missing or does not answer, or its nodes cannot share the database.
+        UnusableBundleError: There is none of this name.
+        UsageError: Ray is missing or does not answer, or its nodes cannot share the database.
     """
     get_bundle(settings.store.folder, bundle)
     ray = _connect(address)
@@ -234,13 +234,13 @@ def _connect(address: str) -> Any:
         import ray  # noqa: PLC0415 - an extra
         import ray.exceptions  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise WrongUse(
+        raise UsageError(
             "--ray needs one more package, on Linux: pip install 'martensight[ray]'."
         ) from error
     try:
         ray.init(address=address, log_to_driver=False, include_dashboard=None)
     except Exception as error:
-        raise WrongUse(
+        raise UsageError(
             f"--ray {address}: no Ray cluster answers ({error}). Start one with: ray start --head"
         ) from error
     return ray
@@ -249,7 +249,7 @@ def _connect(address: str) -> Any:
 def _require_shared(ray: Any, store: Store) -> None:
     hosts = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     if store.kind == "sqlite" and len(hosts) > 1:
-        raise WrongUse(
+        raise UsageError(
             f"The cluster has {len(hosts)} PCs, and SQLite serves one of them. Set [store] url to "
             "PostgreSQL."
         )

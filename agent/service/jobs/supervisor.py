@@ -22,7 +22,7 @@ import structlog
 
 from agent.errors import AgentError
 from agent.retrain import Step
-from agent.store import StoreFault
+from agent.store import StoreFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -43,7 +43,7 @@ ENDS_S = 10.0
 NICE = 10
 
 
-class ChildEnded(AgentError):  # noqa: N818 - it says what happened
+class ChildEndedError(AgentError):
     """The process ended before its job did; the message states how."""
 
 
@@ -69,7 +69,7 @@ def run_in_child(
         What the job yields, and None.
 
     Raises:
-        ChildEnded: It was killed, or failed; the message states how.
+        ChildEndedError: It was killed, or failed; the message states how.
     """
     context = get_context("spawn")
     heard, child_end = context.Pipe(duplex=False)
@@ -87,11 +87,11 @@ def run_in_child(
             if isinstance(news, _Refused):
                 if news.traceback:  # logged here: the child has neither the log file nor its form
                     log.error("job.crashed", reason=news.sentence, traceback=news.traceback)
-                raise ChildEnded(news.sentence)
+                raise ChildEndedError(news.sentence)
             yield news
         process.join(ENDS_S)
         if process.exitcode:
-            raise ChildEnded(f"the process that worked {_describe_end(process.exitcode)}.")
+            raise ChildEndedError(f"the process that worked {_describe_end(process.exitcode)}.")
     finally:
         life.close()
         _end(process)
@@ -147,7 +147,7 @@ def _lower_priority() -> None:
 NOTE_EVERY_S = 2.0
 
 
-class Cancelled(AgentError):  # noqa: N818 - it is an act, not a fault
+class JobCancelledError(AgentError):
     """The end of the job was requested."""
 
 
@@ -180,9 +180,9 @@ def run_supervised(
         What the job yields.
 
     Raises:
-        WrongUse: Another one is running.
-        ChildEnded: It failed.
-        Cancelled: Its end was requested.
+        UsageError: Another one is running.
+        ChildEndedError: It failed.
+        JobCancelledError: Its end was requested.
     """
     with lock:
         store.jobs.end_lost(name, at=now())
@@ -201,8 +201,8 @@ def run_supervised(
                     row.note()
                     if news is not None:
                         yield news
-        except (ChildEnded, Cancelled) as ended:
-            outcome = "cancelled" if isinstance(ended, Cancelled) else "failed"
+        except (ChildEndedError, JobCancelledError) as ended:
+            outcome = "cancelled" if isinstance(ended, JobCancelledError) else "failed"
             facts = {"sentence": str(ended)}
             log.warning("job.ended", job=name, outcome=outcome, reason=str(ended))
             raise
@@ -219,7 +219,7 @@ class _Row:
         self.step = Step("beginning", 0, 0)
 
     def note(self) -> None:
-        """Write it down if it is time. Raises `Cancelled`."""
+        """Write it down if it is time. Raises `JobCancelledError`."""
         if time.monotonic() < self._due_s:
             return
         self._due_s = time.monotonic() + NOTE_EVERY_S
@@ -227,7 +227,7 @@ class _Row:
         facts = {"stage": step.stage, "done": step.done, "total": step.total, "note": step.note}
         try:
             by = self._store.jobs.report(self._job, facts, at=self._now())
-        except StoreFault:  # a database that is away for a moment costs a note, not the work
+        except StoreFaultError:  # a database that is away for a moment costs a note, not the work
             return
         if by:
-            raise Cancelled(f"cancelled by {by}.")
+            raise JobCancelledError(f"cancelled by {by}.")

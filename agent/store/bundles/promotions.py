@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session, col, select
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store.bundles.rollout_rows import begin, require_none_running
 from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import audit_log, quality_records
@@ -47,7 +47,7 @@ class Signature:
         shown: What the lead saw: how many orders would change, and its hash.
 
     Raises:
-        WrongUse: The name or the reason is missing.
+        UsageError: The name or the reason is missing.
     """
 
     by: str
@@ -116,12 +116,12 @@ def _sign(
         Whether it is in use now, or its rollout runs; else another lead has to sign.
 
     Raises:
-        WrongUse: The same lead signs twice, another bundle was promoted in between, or a rollout is
-            running.
+        UsageError: The same lead signs twice, another bundle was promoted in between, or a rollout
+            is running.
     """
     require_none_running(session, whose)
     if (now := find_current_bundle(session)) != instead_of:
-        raise WrongUse(
+        raise UsageError(
             f"{now} was promoted in between, but the comparison shown was with "
             f"{instead_of or 'no bundle'}. Compare again, and sign again if {bundle} is still "
             "wanted."
@@ -132,7 +132,7 @@ def _sign(
         before = _list_signatures(session, whose, bundle)
         others = [earlier for earlier in before if not _is_same(earlier.by, signature.by)]
         if before and not others:
-            raise WrongUse(
+            raise UsageError(
                 f"{before[-1].by} has proposed {bundle} already; a second person has to sign "
                 "(retrain.promoters = 2)."
             )
@@ -173,7 +173,7 @@ def _refuse_other_rings(bundle: str, first: Signature, rings: RingRules | None) 
     """Refuse a second signature for other rings than the first one is for."""
     signed = first.shown.get(RINGS)
     if signed and rings is None:
-        raise WrongUse(
+        raise UsageError(
             f"{first.by} signed for a rollout of {bundle} in rings. Sign for the same: "
             f"agent models promote --rings {bundle}."
         )
@@ -184,7 +184,7 @@ def _refuse_other_rings(bundle: str, first: Signature, rings: RingRules | None) 
             for name in own
             if own[name] != signed.get(name)
         )
-        raise WrongUse(
+        raise UsageError(
             f"{first.by} signed for other rings of {bundle} ({differing}). Sign for the same, or "
             "both sign again."
         )
@@ -209,9 +209,9 @@ def _is_same(first: str, second: str) -> bool:
 
 def _refuse_empty(by: str, reason: str) -> None:
     if not by.strip():
-        raise WrongUse("A promotion needs a name: --by NAME.")
+        raise UsageError("A promotion needs a name: --by NAME.")
     if not reason.strip():
-        raise WrongUse("A promotion needs a reason: --reason TEXT.")
+        raise UsageError("A promotion needs a reason: --reason TEXT.")
 
 
 def promote_bundle(
@@ -227,7 +227,7 @@ def promote_bundle(
     """Make a bundle the current one, from now on.
 
     Raises:
-        WrongUse: Nobody is named, or no reason is given.
+        UsageError: Nobody is named, or no reason is given.
     """
     _refuse_empty(by, reason)
     row = PromotionRow(
@@ -256,7 +256,7 @@ class Promotions(Repository):
         """Promote a bundle; it is in use from now on.
 
         Raises:
-            WrongUse: The name of the lead or the reason is missing, or a rollout is running.
+            UsageError: The name of the lead or the reason is missing, or a rollout is running.
         """
         with writing(self._engine) as session:
             require_none_running(session, self._whose)
@@ -289,7 +289,7 @@ class Promotions(Repository):
             Whether it is in use now, or its rollout runs; else another lead has to sign.
 
         Raises:
-            WrongUse: The same lead signs twice, another bundle was promoted in between, or a
+            UsageError: The same lead signs twice, another bundle was promoted in between, or a
                 rollout is running.
         """
         with writing(self._engine) as session:

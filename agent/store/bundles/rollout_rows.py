@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store.bundles.rollout_plan import (
     HostState,
     Ring,
@@ -57,9 +57,9 @@ def find_latest(session: Session, whose: AgentIdentity, *, lock: bool = False) -
 
 
 def require_none_running(session: Session, whose: AgentIdentity) -> None:
-    """Raise `WrongUse` during a rollout: of two changes at once no one knows which one differs."""
+    """Raise `UsageError` during a rollout: of two changes, nobody knows which one differs."""
     if row := find_running(session, whose):
-        raise WrongUse(
+        raise UsageError(
             f"{row.bundle} is being rolled out in rings, and a site changes its bundle one "
             "at a time. Wait for its end, or stop it first: agent models rollout --stop."
         )
@@ -93,13 +93,13 @@ def begin(
         ring_at: Now, by the clock of the database.
 
     Raises:
-        WrongUse: A rollout is running, or none of the named PCs ever ran an agent.
+        UsageError: A rollout is running, or none of the named PCs ever ran an agent.
     """
     require_none_running(session, whose)
     rings = assign_rings([row.name for row in list_agents(session, whose)], rules)
     if Ring.NAMED not in rings.values():
         named = ", ".join(rules.first) or "none"
-        raise WrongUse(
+        raise UsageError(
             f"Ring 1 has no PC ({named} named). Name PCs that run an agent, as in agent fleet: "
             'first = ["PC-1"] in [rollout] of agent.toml.'
         )
@@ -119,7 +119,7 @@ def begin(
     try:
         session.flush()
     except IntegrityError as error:  # another lead started one at the same moment
-        raise WrongUse(
+        raise UsageError(
             "Another rollout was started at this moment. See agent models rollout."
         ) from error
     for agent in list_agents(session, whose):

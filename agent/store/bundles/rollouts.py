@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session, col, select
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store.bundles import rollout_rows
 from agent.store.bundles.promotions import DECISION, Signature, find_current_bundle, promote_bundle
 from agent.store.bundles.rollout_plan import (
@@ -262,17 +262,17 @@ class Rollouts(Repository):
                 signature, which is by the clock of the lead's PC.
 
         Raises:
-            WrongUse: None is stopped, or another bundle was promoted since.
+            UsageError: None is stopped, or another bundle was promoted since.
         """
         with writing(self._engine) as session:
             row = rollout_rows.find_latest(session, self._whose, lock=True)
             if row is None or row.state != RolloutState.STOPPED:
-                raise WrongUse(
+                raise UsageError(
                     "No rollout is stopped. To start one: agent models promote NAME --rings."
                 )
             current = find_current_bundle(session)
             if current != row.previous:
-                raise WrongUse(
+                raise UsageError(
                     f"{current} was promoted since. Start again: agent models promote --rings "
                     f"{row.bundle}."
                 )

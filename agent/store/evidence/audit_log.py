@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, func, text
 from sqlmodel import Session, col, select
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store.engine import ACTED, Repository, reading, writing
 from agent.store.sites.site_scope import get_site
 from agent.store.tables import SiteRow, TrailRow
@@ -189,11 +189,11 @@ def require_person(session: Session, act: str) -> None:
         act: What is signed, as the sentence calls it.
 
     Raises:
-        WrongUse: A token signs.
+        UsageError: A token signs.
     """
     origin = _find_origin(session)
     if origin and origin.proof == "token":
-        raise WrongUse(
+        raise UsageError(
             f"Two people sign for {act} (retrain.promoters = 2), and {origin.account} is a "
             "program. Sign with the name and password of a lead."
         )
@@ -362,10 +362,10 @@ def require_clock(session: Session, site_id: int | None, *, at: datetime) -> Non
         at: Now, by the clock of this PC.
 
     Raises:
-        WrongUse: One of the newest acts is dated later.
+        UsageError: One of the newest acts is dated later.
     """
     if latest := find_later(session, site_id, at=at):
-        raise WrongUse(
+        raise UsageError(
             f"the clock of this PC says {at:%Y-%m-%d %H:%M} UTC, and the audit log holds an act of "
             f"{latest:%Y-%m-%d %H:%M} UTC: what was there before this act could count as of after "
             "it. Set the clock, then try again."

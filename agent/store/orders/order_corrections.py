@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_
 from sqlmodel import Session, col, select
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.settings import PROCESS_COLUMNS
 from agent.store.engine import reading, writing
 from agent.store.evidence import audit_log, seals
@@ -50,7 +50,7 @@ class OrderCorrections(OrderRepository):
             The values decided about, such as "material".
 
         Raises:
-            WrongUse: The order is unknown, no list changes it, or the reason is missing.
+            UsageError: The order is unknown, no list changes it, or the reason is missing.
         """
         _require_reason(by, reason)
         with writing(self._engine) as session:
@@ -58,7 +58,7 @@ class OrderCorrections(OrderRepository):
             pending = orders.pending(row.facts)
             if not pending:
                 text = _("No list changes anything of order {number}.")
-                raise WrongUse(text.format(number=row.number))
+                raise UsageError(text.format(number=row.number))
             orders.amend(row, accept=accept, by=by, reason=reason, at=at)
             session.add(row)
             self._remember(
@@ -72,7 +72,7 @@ class OrderCorrections(OrderRepository):
             return sorted(pending)
 
     def set_urgent(self, number: str, *, urgent: bool, by: str, at: datetime) -> None:
-        """Mark an order as urgent, or no longer. Raises `WrongUse` if it is unknown."""
+        """Mark an order as urgent, or no longer. Raises `UsageError` if it is unknown."""
         with writing(self._engine) as session:
             row = self._get_known(session, number)
             if row.urgent == urgent:
@@ -127,15 +127,15 @@ class OrderCorrections(OrderRepository):
             lead: `by` is a lead.
 
         Raises:
-            WrongUse: No such micrograph, keys or a reason are missing, or the model's answer on one
-                is another bundle's than that of the specimen.
+            UsageError: No such micrograph, keys or a reason are missing, or the model's answer on
+                one is another bundle's than that of the specimen.
         """
         _require_reason(by, reason)
         if not (keys.get("order") and keys.get("specimen")):
-            raise WrongUse(_("An assignment needs an order number and a specimen."))
+            raise UsageError(_("An assignment needs an order number and a specimen."))
         if wrong := next((word for word in keys.values() if not word.isprintable()), ""):
             text = _("{word} has letters that cannot be shown; type it again.")
-            raise WrongUse(text.format(word=repr(wrong)))
+            raise UsageError(text.format(word=repr(wrong)))
         with writing(self._engine) as session:
             for public_id in sorted(public_ids):  # as `Labels.decide_all`
                 row = labels.micrograph_of(session, public_id, alone=True)
@@ -168,12 +168,12 @@ class OrderCorrections(OrderRepository):
         bundle = "" if decided else _bundle(session, row)
         try:
             specimens.attach(session, self._whose, row, bundle, at=at)
-        except specimens.OtherBundle as other:
+        except specimens.OtherBundleError as other:
             text = _(
                 "{id}: {other}, this field by {bundle}; decide it at the review page, then assign "
                 "it."
             )
-            raise WrongUse(
+            raise UsageError(
                 text.format(id=row.public_id, other=other, bundle=bundle or "–")
             ) from other
         if lead:
@@ -229,7 +229,7 @@ class OrderCorrections(OrderRepository):
             lead: `by` is a lead.
 
         Raises:
-            WrongUse: One was moved since, or a lead's assignment settled what else names it.
+            UsageError: One was moved since, or a lead's assignment settled what else names it.
         """
         reason = "assignment taken back"
         with writing(self._engine) as session:
@@ -238,7 +238,7 @@ class OrderCorrections(OrderRepository):
                 row = labels.micrograph_of(session, act.subject, alone=True)
                 if not _is_where(session, row, act):
                     text = _("{id}: it was moved since; nothing was taken back.")
-                    raise WrongUse(text.format(id=act.subject))
+                    raise UsageError(text.format(id=act.subject))
                 was = act.facts.get(BEFORE) or {}
                 if place := was.get(PLACE):
                     keys = dict(zip(("order", "specimen", "preparation"), place, strict=True))
@@ -250,7 +250,7 @@ class OrderCorrections(OrderRepository):
                         "{id}: the assignment settled what else names it, for good. Assign it to "
                         "where it belongs."
                     )
-                    raise WrongUse(text.format(id=act.subject))
+                    raise UsageError(text.format(id=act.subject))
                 self._unassign(session, row, act, by=by, at=at)
             return len(acts)
 
@@ -332,7 +332,8 @@ class OrderCorrections(OrderRepository):
             The new preparation's name.
 
         Raises:
-            WrongUse: No such order or specimen, no name or reason, or this PC's clock is set back.
+            UsageError: No such order or specimen, no name or reason, or this PC's clock is set
+                back.
         """
         _require_reason(by, reason)
         with writing(self._engine) as session:
@@ -344,7 +345,7 @@ class OrderCorrections(OrderRepository):
             row = session.exec(query).first()
             if row is None:
                 text = _("Order {number} has no specimen {specimen} yet.")
-                raise WrongUse(text.format(number=number, specimen=specimen))
+                raise UsageError(text.format(number=number, specimen=specimen))
             known = specimens.preparations(session, row.id)
             name = str(
                 max([specimens.number_of(prepared.name) for prepared in known], default=0) + 1
@@ -381,9 +382,11 @@ def _is_where(session: Session, row: MicrographRow, act: TrailEntry) -> bool:
 
 def _require_reason(by: str, reason: str) -> None:
     if not by.strip():
-        raise WrongUse(_("Name who does it (in the shell: --by NAME)."))
+        raise UsageError(_("Name who does it (in the shell: --by NAME)."))
     if not reason.strip():
-        raise WrongUse(_("Add a reason (in the shell: --reason TEXT). It is kept with the field."))
+        raise UsageError(
+            _("Add a reason (in the shell: --reason TEXT). It is kept with the field.")
+        )
 
 
 def _build_superseded(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session, col, select
 
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 from agent.store.engine import AgentIdentity, Repository, insert_for
 from agent.store.evidence import audit_log, quality_records
 from agent.store.evidence.acts import append_act
@@ -46,7 +46,7 @@ FROM_ORDER = ("heat", "batch", "material", "etchant")
 """Process data that travel with an order to each of its fields."""
 
 
-class OtherBundle(AgentError):  # noqa: N818 - a finding, said in the message
+class OtherBundleError(AgentError):
     """The specimen is judged by another bundle than the one that answered; nothing was written.
 
     Args:
@@ -233,7 +233,8 @@ def attach(
         Its order, or None where it has none.
 
     Raises:
-        OtherBundle: The specimen is judged by another one; the transaction must be rolled back.
+        OtherBundleError: The specimen is judged by another one; the transaction must be rolled
+            back.
     """
     row.unassigned = row.unassigned or describe_lacking(row)
     if row.unassigned:
@@ -272,11 +273,11 @@ def _find_shot_at(session: Session, specimen: SpecimenRow, content: ContentRow) 
 
 
 def judged_by(session: Session, specimen: SpecimenRow, bundle: str) -> None:
-    """Record which bundle judges a specimen. Raises `OtherBundle` if another one does."""
+    """Record which bundle judges a specimen. Raises `OtherBundleError` if another one does."""
     if not bundle or specimen.bundle == bundle:
         return
     if specimen.bundle:
-        raise OtherBundle(specimen.name, specimen.bundle)
+        raise OtherBundleError(specimen.name, specimen.bundle)
     specimen.bundle = bundle
     session.add(specimen)
     session.flush()
@@ -368,7 +369,7 @@ class OrderRepository(Repository):
     def _get_known(self, session: Session, number: str) -> OrderRow:
         row = self._row(session, number)
         if row is None:
-            raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
+            raise UsageError(f"Unknown order {number!r}. Run `agent orders list`.")
         return row
 
     def _remember(self, session: Session, **said: Any) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import Session, col, select, update
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store.engine import Repository, reading, write_retrying, writing
 from agent.store.evidence import audit_log
 from agent.store.evidence.acts import append_act
@@ -60,27 +60,27 @@ class Accounts(Repository):
         """Add an account; `only_first`: where there is none yet, since nobody has logged in.
 
         Raises:
-            WrongUse: The name is the program's own or taken, or reads like one that is, or there
+            UsageError: The name is the program's own or taken, or reads like one that is, or there
                 are accounts already.
         """
         if is_own_name(name):
-            raise WrongUse(f"{name} is a name of the program; take another name.")
+            raise UsageError(f"{name} is a name of the program; take another name.")
         with writing(self._engine) as session:
             if only_first:
                 audit_log.lock(session)  # on PostgreSQL two of them could look at once
                 if session.exec(select(Account.id)).first() is not None:
-                    raise WrongUse("There are accounts already: log in first.")
+                    raise UsageError("There are accounts already: log in first.")
             if self._find(session, name) is not None:
-                raise WrongUse(f"there is an account {name!r} already; take another name.")
+                raise UsageError(f"there is an account {name!r} already; take another name.")
             if like := _find_look_alike(session, name):
-                raise WrongUse(
+                raise UsageError(
                     f"there is an account {like!r}, which reads like {name!r}; take another name."
                 )
             row = Account(name=name, kind=kind, role=role, hashed=hashed, created_at=at)
             append_act(session, "account.added", row, actor=by)
 
     def set_role(self, name: str, role: str, *, by: str, at: datetime) -> None:
-        """Change the role of an account. Raises `WrongUse` if there is none of this name."""
+        """Change the role of an account. Raises `UsageError` if there is none of this name."""
         with writing(self._engine) as session:
             row = self._own(session, name)
             row.role = role
@@ -88,7 +88,7 @@ class Accounts(Repository):
             self._remember(session, "account.role_changed", name, by=by, at=at, role=role)
 
     def set_hash(self, name: str, hashed: str, *, by: str, at: datetime) -> None:
-        """Change a password or token and unlock the account. Raises `WrongUse` if there is none."""
+        """Change a password or token and unlock the account; `UsageError` if there is none."""
         with writing(self._engine) as session:
             row = self._own(session, name)
             row.hashed, row.failures, row.locked_until = hashed, 0, None
@@ -97,7 +97,7 @@ class Accounts(Repository):
             self._remember(session, "account.secret_changed", name, by=by, at=at, secret=secret)
 
     def disable(self, name: str, *, disabled: bool, by: str, at: datetime) -> None:
-        """Disable or enable an account. Raises `WrongUse` if there is none of this name."""
+        """Disable or enable an account. Raises `UsageError` if there is none of this name."""
         with writing(self._engine) as session:
             row = self._own(session, name)
             row.disabled_at = at if disabled else None
@@ -171,7 +171,7 @@ class Accounts(Repository):
         """Record a log-in of a person in the browser whose cookie has this hash.
 
         Raises:
-            WrongUse: There is no account of this name.
+            UsageError: There is no account of this name.
         """
         with writing(self._engine) as session:
             row = self._get_existing(session, name)
@@ -218,14 +218,14 @@ class Accounts(Repository):
     def _get_existing(self, session: Session, name: str) -> Account:
         row = self._find(session, name)
         if row is None:
-            raise WrongUse(f"there is no account {name!r}; agent users list shows all.")
+            raise UsageError(f"there is no account {name!r}; agent users list shows all.")
         return row
 
     def _own(self, session: Session, name: str) -> Account:
         row = self._get_existing(session, name)
         if row.site_id != self._whose.site_id:
             home = session.get_one(SiteRow, row.site_id).name
-            raise WrongUse(
+            raise UsageError(
                 f"the account {name!r} belongs to the site {home!r}, which shares it; change it "
                 "there."
             )
@@ -287,13 +287,13 @@ class SavedViews(Repository):
         """Keep a search; one of the same name is replaced.
 
         Raises:
-            WrongUse: The name or the search is empty or too long, or the owner keeps too many.
+            UsageError: The name or the search is empty or too long, or the owner keeps too many.
         """
         name = " ".join(name.split())
         if not owner or not name or len(name) > LONGEST_VIEW_NAME or not name.isprintable():
-            raise WrongUse(f"a saved view needs a name of at most {LONGEST_VIEW_NAME} letters.")
+            raise UsageError(f"a saved view needs a name of at most {LONGEST_VIEW_NAME} letters.")
         if len(query) > LONGEST_VIEW_QUERY:
-            raise WrongUse(f"a search has at most {LONGEST_VIEW_QUERY} letters.")
+            raise UsageError(f"a search has at most {LONGEST_VIEW_QUERY} letters.")
         write_retrying(self._engine, lambda session: self._save(session, owner, name, query, at))
 
     def _save(self, session: Session, owner: str, name: str, query: str, at: datetime) -> None:
@@ -304,7 +304,7 @@ class SavedViews(Repository):
         ).all()
         row = next((row for row in rows if row.name == name), None)
         if row is None and len(rows) >= MOST_VIEWS:
-            raise WrongUse(f"{MOST_VIEWS} views are saved already; delete one first.")
+            raise UsageError(f"{MOST_VIEWS} views are saved already; delete one first.")
         row = row or SavedView(site_id=self._whose.site_id, owner=owner, name=name, saved_at=at)
         row.query, row.saved_at = query, at
         session.add(row)

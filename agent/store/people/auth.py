@@ -18,7 +18,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import ARGON2_VERSION
 
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,11 +49,11 @@ def require_name(name: str) -> str:
     """Return a name as it is stored.
 
     Raises:
-        WrongUse: It is empty, too long, or cannot be shown.
+        UsageError: It is empty, too long, or cannot be shown.
     """
     kept = spelled(name)
     if not kept or len(kept) > LONGEST_NAME or not kept.isprintable():
-        raise WrongUse(f"a name has 1 to {LONGEST_NAME} letters that can be shown; got {name!r}.")
+        raise UsageError(f"a name has 1 to {LONGEST_NAME} letters that can be shown; got {name!r}.")
     return kept
 
 
@@ -63,9 +63,9 @@ def spelled(name: str) -> str:
 
 
 def require_role(role: str) -> str:
-    """Return the role. Raises `WrongUse` where there is none of that name."""
+    """Return the role. Raises `UsageError` where there is none of that name."""
     if role not in ROLES:
-        raise WrongUse(f"no role is called {role!r}; there are {', '.join(ROLES)}.")
+        raise UsageError(f"no role is called {role!r}; there are {', '.join(ROLES)}.")
     return role
 
 
@@ -73,14 +73,14 @@ def hash_password(password: str, *, name: str = "") -> str:
     """Hash a password with argon2id.
 
     Raises:
-        WrongUse: It is too short, too long, easy to guess, or part of the name.
+        UsageError: It is too short, too long, easy to guess, or part of the name.
     """
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise WrongUse(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} letters.")
+        raise UsageError(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} letters.")
     if name and password.casefold() in name.casefold():
-        raise WrongUse("a password must not be part of the name.")
+        raise UsageError("a password must not be part of the name.")
     if _guesses(password, name) < EASIEST_GUESSES:
-        raise WrongUse(
+        raise UsageError(
             "This password is too easy to guess. Use several unrelated words, or a longer password."
         )
     return PASSWORD_HASHER.hash(password)
@@ -131,7 +131,7 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-class PasswordCheckBusy(AgentError):  # noqa: N818 - a state
+class PasswordCheckBusyError(AgentError):
     """The limit of password checks at once, and of those that wait, is reached."""
 
 
@@ -151,10 +151,12 @@ class PasswordCheck:
         """Return whether a password is the right one; as the function of this name.
 
         Raises:
-            Busy: Too many wait for their turn.
+            UploadsBusyError: Too many wait for their turn.
         """
         if not self._places.acquire(blocking=False):
-            raise PasswordCheckBusy("too many passwords are being checked; try again in a moment")
+            raise PasswordCheckBusyError(
+                "too many passwords are being checked; try again in a moment"
+            )
         try:
             with self._turns:
                 return is_password(hashed, password)

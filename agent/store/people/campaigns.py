@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import audit_log
 from agent.store.people import labels, review_queue
@@ -278,11 +278,11 @@ class Campaigns(Repository):
         """Create a campaign; ratings are accepted once it is opened.
 
         Raises:
-            WrongUse: The name is in use, or there is no micrograph of an id.
+            UsageError: The name is in use, or there is no micrograph of an id.
         """
         with writing(self._engine) as session:
             if _row(session, self._whose, name) is not None:
-                raise WrongUse(f"there is a campaign {name!r} already; take another name.")
+                raise UsageError(f"there is a campaign {name!r} already; take another name.")
             row = CampaignRow(
                 site_id=self._whose.site_id,
                 name=name,
@@ -312,11 +312,11 @@ class Campaigns(Repository):
             self._remember(session, "campaign.planned", name, by=by, at=at, **facts)
 
     def invite(self, name: str, rater: NewRater, *, by: str, at: datetime) -> None:
-        """Add a rater. Raises `WrongUse`: no such campaign, or it is closed."""
+        """Add a rater. Raises `UsageError`: no such campaign, or it is closed."""
         with writing(self._engine) as session:
             row = _get_existing(session, self._whose, name)
             if row.closed_at is not None:
-                raise WrongUse(f"campaign {name!r} is closed. No rater can be invited.")
+                raise UsageError(f"campaign {name!r} is closed. No rater can be invited.")
             _seat(session, row, rater, at=at)
             self._remember(session, "campaign.invited", name, by=by, at=at, rater=rater.pseudonym)
 
@@ -324,7 +324,7 @@ class Campaigns(Repository):
         """Store the hash of a rater's link; an earlier link becomes invalid.
 
         Raises:
-            WrongUse: There is no such campaign or rater.
+            UsageError: There is no such campaign or rater.
         """
         with writing(self._engine) as session:
             row = _get_existing(session, self._whose, name)
@@ -334,7 +334,7 @@ class Campaigns(Repository):
                 )
             ).first()
             if rater is None:
-                raise WrongUse(f"campaign {name!r} has no rater {pseudonym!r}.")
+                raise UsageError(f"campaign {name!r} has no rater {pseudonym!r}.")
             rater.hashed = hashed
             self._remember(session, "campaign.link_given", name, by=by, at=at, rater=pseudonym)
 
@@ -342,13 +342,13 @@ class Campaigns(Repository):
         """Open a campaign for ratings.
 
         Raises:
-            WrongUse: No such campaign, or it was opened before.
+            UsageError: No such campaign, or it was opened before.
         """
         with writing(self._engine) as session:
             row = _get_existing(session, self._whose, name)
             if row.opened_at is not None:
                 state = "is closed" if row.closed_at is not None else "is open already"
-                raise WrongUse(f"campaign {name!r} {state}.")
+                raise UsageError(f"campaign {name!r} {state}.")
             row.opened_at = at
             self._remember(session, "campaign.opened", name, by=by, at=at)
 
@@ -356,12 +356,12 @@ class Campaigns(Repository):
         """Close a campaign; the audit log gets a hash of all its ratings.
 
         Raises:
-            WrongUse: No such campaign, or it is not open.
+            UsageError: No such campaign, or it is not open.
         """
         with writing(self._engine) as session:
             row = _get_existing(session, self._whose, name)
             if row.opened_at is None or row.closed_at is not None:
-                raise WrongUse(f"campaign {name!r} is not open.")
+                raise UsageError(f"campaign {name!r} is not open.")
             row.closed_at = at
             every = list_ratings(session, row.id)
             facts = {"ratings": len(every), "sha256": _hash(every)}
@@ -393,18 +393,18 @@ class Campaigns(Repository):
             False where that revision exists: nothing was written, the first one counts.
 
         Raises:
-            WrongUse: The campaign is not open, has no such image, or does not allow a change.
+            UsageError: The campaign is not open, has no such image, or does not allow a change.
         """
         with writing(self._engine) as session:
             row = _get_existing(session, self._whose, seat.campaign.name)
             if row.opened_at is None or row.closed_at is not None:
-                raise WrongUse(f"campaign {row.name!r} is not open; nothing was kept.")
+                raise UsageError(f"campaign {row.name!r} is not open; nothing was kept.")
             image = next(
                 (candidate for candidate in seat.campaign.images if candidate.number == number),
                 None,
             )
             if image is None or said.criterion not in CRITERIA:
-                raise WrongUse(f"campaign {row.name!r} has no such image or criterion.")
+                raise UsageError(f"campaign {row.name!r} has no such image or criterion.")
             session.exec(  # others who rate as this rater wait until we have
                 select(CampaignRaterRow)
                 .where(CampaignRaterRow.id == seat.rater.id)
@@ -417,7 +417,7 @@ class Campaigns(Repository):
             if revision <= newest:
                 return False
             if newest and not row.may_go_back:
-                raise WrongUse(f"campaign {row.name!r} takes no second rating of an image.")
+                raise UsageError(f"campaign {row.name!r} takes no second rating of an image.")
             session.add(
                 RatingRow(
                     rater_id=seat.rater.id,
@@ -501,7 +501,7 @@ def _row(session: Session, whose: AgentIdentity, name: str) -> CampaignRow | Non
 def _get_existing(session: Session, whose: AgentIdentity, name: str) -> CampaignRow:
     row = _row(session, whose, name)
     if row is None:
-        raise WrongUse(f"there is no campaign {name!r}; agent roundrobin list shows all.")
+        raise UsageError(f"there is no campaign {name!r}; agent roundrobin list shows all.")
     return row
 
 

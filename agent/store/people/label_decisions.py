@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 from agent.store.numbers import person_key
 from agent.triage import Handling, Reason, get_weightiest
 from reports.vocabulary import Answered
@@ -121,23 +121,23 @@ class DoubleReview:
     is_reference: bool = False
 
 
-class DecisionConflict(AgentError):  # noqa: N818 - an outcome, not a fault
+class DecisionConflictError(AgentError):
     """Another reviewer decided first; nothing was written."""
 
 
 def refuse_incomplete(decision: Decision) -> None:
-    """Raise `WrongUse` if a decision lacks a value that its kind needs."""
+    """Raise `UsageError` if a decision lacks a value that its kind needs."""
     if decision.kind not in KINDS:
-        raise WrongUse(f"a decision is one of {', '.join(KINDS)}, found {decision.kind!r}.")
+        raise UsageError(f"a decision is one of {', '.join(KINDS)}, found {decision.kind!r}.")
     if decision.criterion not in CRITERIA:
-        raise WrongUse(
+        raise UsageError(
             f"a criterion is one of {', '.join(CRITERIA)}, found {decision.criterion!r}."
         )
     if not decision.by.strip():
-        raise WrongUse("a decision needs the name of who takes it.")
+        raise UsageError("a decision needs the name of who takes it.")
     needed = {"code": decision.code, "strange": decision.strange_kind, "unusable": decision.why}
     if decision.kind in needed and not needed[decision.kind]:
-        raise WrongUse(f"a decision of kind {decision.kind!r} has to say which or why.")
+        raise UsageError(f"a decision of kind {decision.kind!r} has to say which or why.")
 
 
 DOUBLE_SHARE = "double_share"

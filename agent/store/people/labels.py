@@ -15,7 +15,7 @@ from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import quality_records
 from agent.store.evidence.acts import append_act
@@ -24,7 +24,7 @@ from agent.store.people import label_decisions
 from agent.store.people.label_decisions import (
     DOUBTED_RANK,
     Decision,
-    DecisionConflict,
+    DecisionConflictError,
     DoubleReview,
     Expected,
     LabelView,
@@ -72,8 +72,9 @@ def _decide(
         The label's number.
 
     Raises:
-        DecisionConflict: The valid label is another one than expected.
-        WrongUse: No such micrograph, or the decision is incomplete, or a correction has no reason.
+        DecisionConflictError: The valid label is another one than expected.
+        UsageError: No such micrograph, or the decision is incomplete, or a correction has no
+            reason.
     """
     refuse_incomplete(decision)
     micrograph = micrograph_of(session, public_id, alone=True)
@@ -86,17 +87,19 @@ def _decide(
     if label_decisions.is_imported(decision) and (
         sentence := _refuse_imported(micrograph, standing, decision)
     ):
-        raise WrongUse(f"{public_id}: {sentence}")
+        raise UsageError(f"{public_id}: {sentence}")
     if decision.result_seen and not _is_result_of(session, decision.result_seen, micrograph):
-        raise WrongUse(f"{public_id}: it has no result of the number {decision.result_seen}.")
+        raise UsageError(f"{public_id}: it has no result of the number {decision.result_seen}.")
     if expected not in ("any", before.id if before else None):
         who = before.by if before else _("another reviewer")
-        raise DecisionConflict(_("{id}: {who} decided in between.").format(id=public_id, who=who))
+        raise DecisionConflictError(
+            _("{id}: {who} decided in between.").format(id=public_id, who=who)
+        )
     if before and _lacks_reason(session, decision, before):
         text = _(
             "{id}: already decided by {who}. Add a comment to change it (in the shell: --comment)."
         )
-        raise WrongUse(text.format(id=public_id, who=before.by))
+        raise UsageError(text.format(id=public_id, who=before.by))
     row = LabelRow(
         micrograph_id=micrograph.id,
         result_id=decision.result_seen or (result.id if result else None),
@@ -133,7 +136,7 @@ def _undo(session: Session, public_id: str, *, by: str, at: datetime) -> int:
     own = [earlier for earlier in standing if earlier.by == by]
     holds = label_decisions.holding(standing, two=two) or (own[-1] if own else None)
     if holds is None:
-        raise WrongUse(_("{id}: there is no decision to take back.").format(id=public_id))
+        raise UsageError(_("{id}: there is no decision to take back.").format(id=public_id))
     row = LabelRow(
         micrograph_id=micrograph.id,
         result_id=holds.result_id,
@@ -157,7 +160,7 @@ def _find_decision(session: Session, public_id: str, decision: Decision) -> int 
     The audit log holds the id next to the label: both have the same instant.
 
     Raises:
-        WrongUse: Another decision was sent under this id.
+        UsageError: Another decision was sent under this id.
     """
     if not decision.decision_id:
         return None
@@ -176,7 +179,7 @@ def _find_decision(session: Session, public_id: str, decision: Decision) -> int 
         if facts.get("label") != row.id or facts.get(DECISION_ID) != decision.decision_id:
             continue
         if any(getattr(row, name) != getattr(decision, name) for name in _SAME):
-            raise WrongUse(
+            raise UsageError(
                 f"{public_id}: the decision id {decision.decision_id!r} was used for another "
                 "decision. Send each decision under an id that is used once."
             )
@@ -237,12 +240,12 @@ def micrograph_of(session: Session, public_id: str, *, alone: bool = False) -> M
     """Return a micrograph; `alone`: lock it against other decisions until the transaction ends.
 
     Raises:
-        WrongUse: There is no micrograph of this id.
+        UsageError: There is no micrograph of this id.
     """
     query = select(MicrographRow).where(MicrographRow.public_id == public_id)
     row = session.exec(query.with_for_update() if alone else query).first()
     if row is None:
-        raise WrongUse(f"no micrograph has the id {public_id!r}.")
+        raise UsageError(f"no micrograph has the id {public_id!r}.")
     return row
 
 
@@ -347,7 +350,7 @@ class Labels(Repository):
         """Return the number of the label that a decision of this id has already, or None.
 
         Raises:
-            WrongUse: Another decision was sent under this id.
+            UsageError: Another decision was sent under this id.
         """
         with reading(self._engine) as session:
             return _find_decision(session, public_id, decision)
@@ -373,8 +376,9 @@ class Labels(Repository):
             The label's number.
 
         Raises:
-            DecisionConflict: The valid label is another one than expected; nothing was written.
-            WrongUse: No such micrograph, or the decision is incomplete, or a correction has no
+            DecisionConflictError: The valid label is another one than expected; nothing was
+                written.
+            UsageError: No such micrograph, or the decision is incomplete, or a correction has no
                 reason.
         """
         with writing(self._engine) as session:
@@ -384,7 +388,7 @@ class Labels(Repository):
         """Return why an imported label of a micrograph would be refused, "" where it would not.
 
         Raises:
-            WrongUse: No such micrograph.
+            UsageError: No such micrograph.
         """
         with reading(self._engine) as session:
             micrograph = micrograph_of(session, public_id)
@@ -397,7 +401,7 @@ class Labels(Repository):
         *,
         at: datetime,
         or_skip: Sequence[tuple[str, Decision, Expected]] = (),
-    ) -> tuple[int | WrongUse | DecisionConflict, ...]:
+    ) -> tuple[int | UsageError | DecisionConflictError, ...]:
         """Append decisions on several micrographs in one transaction.
 
         Args:
@@ -410,11 +414,11 @@ class Labels(Repository):
             The number of the label, or why there is none, of each of `or_skip`.
 
         Raises:
-            DecisionConflict: As `decide`.
-            WrongUse: As `decide`.
+            DecisionConflictError: As `decide`.
+            UsageError: As `decide`.
         """
         given = [*decisions, *or_skip]
-        outcomes: dict[int, int | WrongUse | DecisionConflict] = {}
+        outcomes: dict[int, int | UsageError | DecisionConflictError] = {}
         with writing(self._engine) as session:
             # By id, so that two acts on the same micrographs never wait for each other.
             for index in sorted(range(len(given)), key=lambda n: given[n][0]):
@@ -423,7 +427,7 @@ class Labels(Repository):
                     outcomes[index] = _decide(
                         session, self._whose, public_id, decision, at=at, expected=expected
                     )
-                except (WrongUse, DecisionConflict) as refused:
+                except (UsageError, DecisionConflictError) as refused:
                     if index < len(decisions):
                         raise
                     outcomes[index] = refused
@@ -453,7 +457,7 @@ class Labels(Repository):
         Where none is valid yet, since two reviewers decide, each revokes their own.
 
         Raises:
-            WrongUse: No such micrograph, nothing to revoke, or no reviewer is named.
+            UsageError: No such micrograph, nothing to revoke, or no reviewer is named.
         """
         return self.undo_all([public_id], by=by, at=at)[0]
 
@@ -461,10 +465,10 @@ class Labels(Repository):
         """Revoke the valid decisions of several micrographs in one transaction, all or none.
 
         Raises:
-            WrongUse: As `undo`.
+            UsageError: As `undo`.
         """
         if not by.strip():
-            raise WrongUse("say who takes the decision back.")
+            raise UsageError("say who takes the decision back.")
         with writing(self._engine) as session:
             rows = {entry: _undo(session, entry, by=by, at=at) for entry in sorted(public_ids)}
         return [rows[entry] for entry in public_ids]

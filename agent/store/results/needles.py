@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import Session, col, select
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.needles import NeedleField
 from agent.store.engine import Repository, reading, writing
 from agent.store.evidence.acts import append_act
@@ -81,7 +81,7 @@ class NeedleMeasurements(Repository):
         again, since its answer was lost, is no other needle.
 
         Raises:
-            WrongUse: There is no such micrograph, no name, or the tips are no needle.
+            UsageError: There is no such micrograph, no name, or the tips are no needle.
         """
         _refuse_malformed(needle, by)
         with writing(self._engine) as session:
@@ -109,10 +109,10 @@ class NeedleMeasurements(Repository):
             Whether it was valid before.
 
         Raises:
-            WrongUse: The micrograph has no needle of this number, or no name was given.
+            UsageError: The micrograph has no needle of this number, or no name was given.
         """
         if not by.strip():
-            raise WrongUse("a measured needle needs the name of who withdraws it.")
+            raise UsageError("a measured needle needs the name of who withdraws it.")
         with writing(self._engine) as session:
             micrograph = micrograph_of(session, public_id, alone=True)
             row = session.exec(
@@ -123,7 +123,7 @@ class NeedleMeasurements(Repository):
                 )
             ).first()
             if row is None:
-                raise WrongUse(f"{public_id}: it has no measured needle {measurement_id}.")
+                raise UsageError(f"{public_id}: it has no measured needle {measurement_id}.")
             if row.withdrawn_by:
                 return False
             row.withdrawn_by, row.withdrawn_at = by, at
@@ -175,13 +175,13 @@ class NeedleMeasurements(Repository):
 
 def _refuse_malformed(needle: NewNeedle, by: str) -> None:
     if not by.strip():
-        raise WrongUse("a measured needle needs the name of who measures it.")
+        raise UsageError("a measured needle needs the name of who measures it.")
     if not all(math.isfinite(value) for value in (*needle.start, *needle.end)):
-        raise WrongUse("a tip of a needle is two finite numbers, in px of the crop.")
+        raise UsageError("a tip of a needle is two finite numbers, in px of the crop.")
     if needle.length_px < SHORTEST_PX:
-        raise WrongUse(f"the tips of a needle are at least {SHORTEST_PX:g} px apart.")
+        raise UsageError(f"the tips of a needle are at least {SHORTEST_PX:g} px apart.")
     if not 0 < needle.um_per_px < math.inf:
-        raise WrongUse("a needle is measured where the scale is known.")
+        raise UsageError("a needle is measured where the scale is known.")
 
 
 def _to_measurement(row: NeedleMeasurementRow, public_id: str) -> NeedleMeasurement:

@@ -14,7 +14,7 @@ from sqlalchemy import case, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select, update
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store.engine import Repository, insert_for, reading, writing
 from agent.store.evidence import audit_log, quality_records
 from agent.store.tables import MicrographRow, OrderRow, PlaceRow, SamePlaceRow, SiteRow, SpecimenRow
@@ -391,7 +391,7 @@ class Places(Repository):
             at: Now.
 
         Raises:
-            WrongUse: The two are no such pair.
+            UsageError: The two are no such pair.
         """
         with writing(self._engine) as session:
             pair = next(iter(_iter_other_sites(session, self._whose.site_id, [one])), None)
@@ -418,7 +418,7 @@ class Places(Repository):
             )
             row = session.exec(own).first()
             if row is None:
-                raise WrongUse(
+                raise UsageError(
                     f"{one} and {other} are not known to show one place; agent orders show "
                     "NUMBER names the pairs of an order."
                 )

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, exists, func, literal_column, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.settings import PROCESS_COLUMNS
 from agent.store.engine import AgentIdentity, Repository, reading, write_retrying, writing
 from agent.store.evidence import audit_log, quality_records, seals
@@ -65,17 +65,17 @@ def describe(
         at: Now.
 
     Raises:
-        WrongUse: No such micrograph, or it was not imported, or it belongs to an order's specimen,
-            or a column never changes.
+        UsageError: No such micrograph, or it was not imported, or it belongs to an order's
+            specimen, or a column never changes.
     """
     row = labels.micrograph_of(session, public_id)
     if row.origin != "import" or row.specimen_id is not None:
-        raise WrongUse(
+        raise UsageError(
             f"{public_id} belongs to an order or was not imported; a lead changes its place: "
             "agent orders assign."
         )
     if fixed := sorted(process_data.keys() - {*CHANGEABLE}):
-        raise WrongUse(
+        raise UsageError(
             f"{public_id}: {', '.join(fixed)} never changes once an image is filed; what may be "
             f"replaced is {', '.join(CHANGEABLE)}."
         )
@@ -152,7 +152,8 @@ def write(
         The micrograph's public id.
 
     Raises:
-        OtherBundle: Its specimen is judged by another bundle; the transaction must be rolled back.
+        OtherBundleError: Its specimen is judged by another bundle; the transaction must be rolled
+            back.
     """
     if finding.claims:
         audit_log.lock(session)  # before the specimen's row, as two agents may write crosswise
@@ -422,7 +423,7 @@ class Results(Repository):
             False if there is a result of this bundle and recipe already.
 
         Raises:
-            WrongUse: No such micrograph.
+            UsageError: No such micrograph.
         """
         return write_retrying(
             self._engine,

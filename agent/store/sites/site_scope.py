@@ -52,7 +52,7 @@ _GUARDED: Final = "site_guarded"
 _flushing: ContextVar[bool] = ContextVar("flushing", default=False)
 
 
-class ForeignSite(AgentError):  # noqa: N818 - it is a fault of the program, read aloud
+class ForeignSiteError(AgentError):
     """A statement or a row leaves its site; nothing was read or written."""
 
 
@@ -190,7 +190,7 @@ def _require_own(row: Any, site: int | None) -> None:
         changed = {attribute.key for attribute in state.attrs if attribute.history.has_changes()}
         if changed <= COUNTED:
             return  # a shared account, visible by both sites' consent
-    raise ForeignSite(
+    raise ForeignSiteError(
         f"{row.__tablename__} {getattr(row, 'id', None)} is of site {row.site_id}, and site {site} "
         "writes it; nothing was written."
     )
@@ -250,12 +250,12 @@ def _guard(
     verb = statement.lstrip()[:7].upper()
     if site == EVERY_SITE:
         if verb.startswith(_WRITES):
-            raise ForeignSite(f"a connection that reads all sites writes none: {statement}")
+            raise ForeignSiteError(f"a connection that reads all sites writes none: {statement}")
         return
     if site is None:
-        raise ForeignSite(f"a connection that is bound to no site: {statement}")
+        raise ForeignSiteError(f"a connection that is bound to no site: {statement}")
     if left_open and not (_flushing.get() and verb.startswith(("UPDATE", "DELETE"))):
-        raise ForeignSite(f"no site is named of {', '.join(sorted(left_open))}: {statement}")
+        raise ForeignSiteError(f"no site is named of {', '.join(sorted(left_open))}: {statement}")
     if compiled is not None:
         _check_values(context.compiled_parameters, site)
 
@@ -265,7 +265,7 @@ def _check_values(parameters: Sequence[Mapping[str, Any]], site: int) -> None:
     for row in parameters:
         for name in names:
             if isinstance(row[name], int) and row[name] != site:
-                raise ForeignSite(f"a statement of site {site} names site {row[name]}.")
+                raise ForeignSiteError(f"a statement of site {site} names site {row[name]}.")
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------

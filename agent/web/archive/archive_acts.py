@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import StreamingResponse
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.files.csv_export import format_csv, iter_csv
 from agent.nightly import add_needles
 from agent.nightly.page.micrograph_rows import COLUMNS, NEEDLE_COLUMNS, build_record
-from agent.objects import ObjectsUnavailable
+from agent.objects import ObjectsUnavailableError
 from agent.roundrobin.campaign import Invited, set_up
 from agent.site_time import local_full
 from agent.store import LEADS_DOUBT, NewImage
@@ -63,7 +63,7 @@ def find_chosen(desk: Desk, public_ids: Sequence[str], *, most: int) -> list[Mic
     """Return micrographs that a reader chose.
 
     Raises:
-        WrongUse: None, or more than `most` were chosen.
+        UsageError: None, or more than `most` were chosen.
     """
     return desk.store.search.list_micrographs(_choose(public_ids, most=most))
 
@@ -71,9 +71,9 @@ def find_chosen(desk: Desk, public_ids: Sequence[str], *, most: int) -> list[Mic
 def _choose(public_ids: Sequence[str], *, most: int) -> list[str]:
     chosen = list(dict.fromkeys(public_ids))
     if not chosen:
-        raise WrongUse(_("No micrograph is selected. Select some first."))
+        raise UsageError(_("No micrograph is selected. Select some first."))
     if len(chosen) > most:
-        raise WrongUse(_("Select at most {n} micrographs at once.").format(n=most))
+        raise UsageError(_("Select at most {n} micrographs at once.").format(n=most))
     return chosen
 
 
@@ -109,11 +109,11 @@ def request_reviews(desk: Desk, public_ids: Sequence[str], reason: str, *, by: s
         How many.
 
     Raises:
-        WrongUse: None is chosen, or the reason is missing, too long or not printable.
+        UsageError: None is chosen, or the reason is missing, too long or not printable.
     """
     reason = reason.strip()
     if not reason or len(reason) > LONGEST_COMMENT or not reason.isprintable():
-        raise WrongUse(_("Give a reason; the audit log keeps it."))
+        raise UsageError(_("Give a reason; the audit log keeps it."))
     done, now = [], desk.now()
     for view in find_chosen(desk, public_ids, most=MOST_AT_ONCE):
         if view.awaits:
@@ -145,7 +145,7 @@ def plan_campaign(desk: Desk, public_ids: Sequence[str], name: str, raters: str,
         How many micrographs it has.
 
     Raises:
-        WrongUse: A name or the choice is not valid.
+        UsageError: A name or the choice is not valid.
     """
     views = find_chosen(desk, public_ids, most=MOST_AT_ONCE)
     names = list(dict.fromkeys(part.strip() for part in re.split(r"[,;\n]", raters)))
@@ -154,7 +154,7 @@ def plan_campaign(desk: Desk, public_ids: Sequence[str], name: str, raters: str,
         Invited(rater, account=rater if rater in accounts else "") for rater in names if rater
     ]
     if len(invited) < 2:  # noqa: PLR2004 - agreement is between two
-        raise WrongUse(_("A round robin needs at least two raters."))
+        raise UsageError(_("A round robin needs at least two raters."))
     images = [
         NewImage(view.id, view.label.code if view.label and view.label.kind == "code" else None)
         for view in views
@@ -185,10 +185,10 @@ def export(
         who: Reads it, "" where that is not known.
 
     Raises:
-        WrongUse: Too many are chosen, or the form is unknown.
+        UsageError: Too many are chosen, or the form is unknown.
     """
     if form not in ("csv", "zip", "folders"):
-        raise WrongUse(_("Export as csv, zip or folders."))
+        raise UsageError(_("Export as csv, zip or folders."))
     most = MOST_ROWS if form == "csv" else MOST_IMAGES
     chosen = (
         _choose(public_ids, most=most)
@@ -196,7 +196,7 @@ def export(
         else desk.store.search.list_hits(query, most=most)
     )
     if chosen is None:
-        raise WrongUse(
+        raise UsageError(
             _("More than {n} micrographs match. Narrow the search, or select some.").format(n=most)
         )
     name = f"archive-{desk.now():%Y%m%d-%H%M%S}"
@@ -277,7 +277,7 @@ def _find_image(desk: Desk, view: MicrographView) -> Path | None:
 def _read(desk: Desk, path: Path) -> bytes:
     try:
         return desk.archive.read(path)
-    except ObjectsUnavailable:  # an export that lacks images must not look complete
+    except ObjectsUnavailableError:  # an export that lacks images must not look complete
         raise
     except OSError:  # its pixels were deleted; the manifest's line has no file
         return b""

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 import reports
-from agent.errors import SetupError, WrongUse
+from agent.errors import SetupError, UsageError
 from agent.orders.judge.permissions import require_may_assign, require_may_leave, require_reason
 from agent.orders.specifications.class_texts import name_criterion
 from agent.store import is_imported
@@ -36,7 +36,7 @@ from agent.web.orders.order_confirm import Sent, build_flag, draw_field, find_sc
 from agent.web.orders.order_fields import remember_shown, stands_alone
 from agent.web.pages import render_page, request_name
 from agent.web.review import decisions
-from agent.web.review.decisions import LONGEST_WORD, Meanwhile
+from agent.web.review.decisions import LONGEST_WORD, DecidedMeanwhileError
 from agent.web.review.images import ruler_of
 from agent.web.review.review_page import seconds_of
 from reports import Choice
@@ -90,7 +90,7 @@ def _act(
         return act(desk, request, sent, who)
     except forms.NotOursError:
         old = _("The agent was restarted after this page was opened. Inspect the fields once more.")
-        return refuse(desk, request, sent.get("back"), WrongUse(old))
+        return refuse(desk, request, sent.get("back"), UsageError(old))
     except SetupError as error:
         return refuse(desk, request, sent.get("back"), error)
 
@@ -124,12 +124,12 @@ def _relabel(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
     ]
     given = _read_given(desk, request, sent, who, chosen)
     if not given:
-        raise WrongUse(_("No micrograph is selected. Select some first."))
+        raise UsageError(_("No micrograph is selected. Select some first."))
     at = desk.now()
     try:
         if not conflicts:
             decisions.decide_all(desk, given, at=at)
-    except Meanwhile as meanwhile:
+    except DecidedMeanwhileError as meanwhile:
         conflicts = [_("{name} has changed since.").format(name=meanwhile.view.name)]
     if conflicts:
         conflicts.append(_("Nothing was written."))
@@ -241,7 +241,7 @@ def _assign(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
     """Show what a bulk assignment changes; with a signed list of what was shown, write it."""
     keys = {key: sent.get(key).strip() for key in ("order", "specimen", "preparation")}
     if not (keys["order"] and keys["specimen"]):
-        raise WrongUse(_("Enter an order number and a specimen."))
+        raise UsageError(_("Enter an order number and a specimen."))
     reason = require_reason(sent.get("assign_why"))
     if sent.get("state"):
         listed = forms.read(desk.form_key, ASSIGN, sent.get("state"))
@@ -298,7 +298,7 @@ def _undo(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
     try:
         at = datetime.fromisoformat(sent.get("act"))
     except ValueError:
-        raise WrongUse(_("There is nothing to take back here.")) from None
+        raise UsageError(_("There is nothing to take back here.")) from None
     if sent.get("what") == "assigned":
         n = _undo_assigned(desk, sent.get("of"), at, by=who)
     else:
@@ -321,19 +321,19 @@ def _find_hits(
         takes_all: All hits of the search, in place of the chosen ones.
 
     Raises:
-        WrongUse: None, or more than `MOST_DECIDED`.
+        UsageError: None, or more than `MOST_DECIDED`.
     """
     if not takes_all:
         return find_chosen(desk, public_ids, most=MOST_DECIDED)
     hits = desk.store.search.list_hits(query, most=MOST_DECIDED)
     if hits is None:
-        raise WrongUse(
+        raise UsageError(
             _("More than {n} micrographs match. Narrow the search, or select some.").format(
                 n=MOST_DECIDED
             )
         )
     if not hits:
-        raise WrongUse(_("No micrograph is selected. Select some first."))
+        raise UsageError(_("No micrograph is selected. Select some first."))
     return desk.store.search.list_micrographs(hits)
 
 
@@ -376,7 +376,7 @@ def _refuse_assignment(
         return _("belongs there already")
     try:
         require_may_assign(desk.store, order_rules(desk), view.id, keys, by=by)
-    except WrongUse as refused:
+    except UsageError as refused:
         return str(refused)
     return ""
 
@@ -389,10 +389,10 @@ def _write_assignment(
     A form that came twice wrote one act.
 
     Raises:
-        WrongUse: One may not be assigned, or a value is missing or too long.
+        UsageError: One may not be assigned, or a value is missing or too long.
     """
     if not all(len(value) <= LONGEST_WORD and value.isprintable() for value in keys.values()):
-        raise WrongUse(
+        raise UsageError(
             _("A number, a name or a reason has at most {n} plain letters.").format(n=LONGEST_WORD)
         )
     reason = require_reason(reason)
@@ -401,7 +401,7 @@ def _write_assignment(
         if why := _refuse_assignment(desk, view, keys, by=by):
             if at := corrections.find_assigned(public_ids, keys, by=by, reason=reason):
                 return at
-            raise WrongUse(f"{view.name}: {why}")
+            raise UsageError(f"{view.name}: {why}")
     at, lead = desk.now(), order_rules(desk).may_lead(by)
     corrections.assign_all(public_ids, keys, by=by, reason=reason, at=at, lead=lead)
     return at
@@ -411,8 +411,8 @@ def _undo_labels(desk: Desk, of: str, given_at: datetime, *, by: str, any_ones: 
     """Undo the labels of one act that still count, all or none; return how many.
 
     Raises:
-        decisions.NotYours: They are another reviewer's, and `by` may not undo them.
-        WrongUse: None of them counts any more.
+        decisions.NotYoursError: They are another reviewer's, and `by` may not undo them.
+        UsageError: None of them counts any more.
     """
     given = desk.store.labels.list_given(by=of, at=given_at)
     valid = [
@@ -421,7 +421,7 @@ def _undo_labels(desk: Desk, of: str, given_at: datetime, *, by: str, any_ones: 
         if view.label is not None and (view.label.by, view.label.at) == (of, given_at)
     ]
     if not valid:
-        raise WrongUse(_("There is nothing to take back here."))
+        raise UsageError(_("There is nothing to take back here."))
     decisions.undo_each(desk, valid, by=by, any_ones=any_ones)
     return len(valid)
 
@@ -430,15 +430,18 @@ def _undo_assigned(desk: Desk, of: str, assigned_at: datetime, *, by: str) -> in
     """Return what one act assigned to where it was, all or none; return how many.
 
     Raises:
-        decisions.NotYours: Another reviewer assigned it, and `by` is no lead.
-        WrongUse: One was moved since or may not leave its order, or there is nothing to take back.
+        decisions.NotYoursError: Another reviewer assigned it, and `by` is no lead.
+        UsageError: One was moved since or may not leave its order, or there is nothing to take
+            back.
     """
     lead = order_rules(desk).may_lead(by)
     if by != of and not lead:
-        raise decisions.NotYours(_("{who} assigned that; a lead may take it back").format(who=of))
+        raise decisions.NotYoursError(
+            _("{who} assigned that; a lead may take it back").format(who=of)
+        )
     for public_id in desk.store.order_corrections.list_assigned(by=of, at=assigned_at):
         require_may_leave(desk.store, order_rules(desk), public_id, {}, by=by)
     n = desk.store.order_corrections.undo_assigned(of, assigned_at, by=by, at=desk.now(), lead=lead)
     if not n:
-        raise WrongUse(_("There is nothing to take back here."))
+        raise UsageError(_("There is nothing to take back here."))
     return n

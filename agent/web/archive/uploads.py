@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from starlette.concurrency import run_in_threadpool
 
 from agent.backup.maintenance import INBOX_SOURCE, is_archived_upload
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 from agent.files.whole_file import PART, flush_folder
 from agent.imaging.crop import public_id
 from agent.settings import PROCESS_KEYS
@@ -47,11 +47,11 @@ LONGEST_NAME = 120
 LONGEST_VALUE = 200
 
 
-class Busy(AgentError):  # noqa: N818 - a state
+class UploadsBusyError(AgentError):
     """As many files are being received as the limit allows."""
 
 
-class Empty(AgentError):  # noqa: N818 - a finding
+class EmptyUploadError(AgentError):
     """The body was empty."""
 
 
@@ -163,15 +163,17 @@ class Inbox:
             `id` of the first page, `sha256`, and `state`: "queued", or "done" if it was known.
 
         Raises:
-            WrongUse: A process-data column is unknown, or a value is too long.
-            Busy: As many files are being received as the limit allows, or the sender has sent as
-                much as it may in a day.
-            Empty: No bytes were sent.
+            UsageError: A process-data column is unknown, or a value is too long.
+            UploadsBusyError: As many files are being received as the limit allows, or the sender
+                has sent as much as it may in a day.
+            EmptyUploadError: No bytes were sent.
             OSError: The data folder cannot be written.
         """
         _refuse_unknown(told)
         if not self._places.acquire(blocking=False):
-            raise Busy("as many files are being received as may be at once; send it again soon")
+            raise UploadsBusyError(
+                "as many files are being received as may be at once; send it again soon"
+            )
         try:
             await run_in_threadpool(self._begin_day)
             return await self._received(name, self._count(pieces, sender), told)
@@ -179,14 +181,14 @@ class Inbox:
             self._places.release()
 
     async def _count(self, pieces: AsyncIterator[bytes], sender: str) -> AsyncIterator[bytes]:
-        """Yield pieces as long as their sender may send more. Raises `Busy`."""
+        """Yield pieces as long as their sender may send more. Raises `UploadsBusyError`."""
         count = 0
         try:
             async for piece in pieces:
                 count += len(piece)
                 self._sent_bytes[sender] += len(piece)
                 if self._sent_bytes[sender] > self._quota_bytes:
-                    raise Busy(
+                    raise UploadsBusyError(
                         f"{sender or 'this PC'} has sent as much as one sender may in a day "
                         f"({self._quota_bytes / 1e9:.0f} GB); send it again tomorrow"
                     )
@@ -203,7 +205,7 @@ class Inbox:
                 if piece:
                     await run_in_threadpool(part.add, piece)
             if not part.size_bytes:
-                raise Empty("the body is empty; send the file's bytes")
+                raise EmptyUploadError("the body is empty; send the file's bytes")
             return await run_in_threadpool(self._keep, name, part, told)
         finally:
             part.file.close()
@@ -268,11 +270,11 @@ def _of(told: Mapping[str, str]) -> str:
 
 def _refuse_unknown(told: Mapping[str, str]) -> None:
     if strangers := sorted(told.keys() - set(PROCESS_KEYS)):
-        raise WrongUse(
+        raise UsageError(
             f"no process data is called {strangers[0]!r}; known are {', '.join(PROCESS_KEYS)}."
         )
     if any(len(value) > LONGEST_VALUE or not value.isprintable() for value in told.values()):
-        raise WrongUse(f"a value of the process data has at most {LONGEST_VALUE} plain letters.")
+        raise UsageError(f"a value of the process data has at most {LONGEST_VALUE} plain letters.")
 
 
 def _safe(name: str) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from fastapi.responses import RedirectResponse
 
-from agent.errors import AgentError, BadBundle, WrongUse
+from agent.errors import AgentError, UnusableBundleError, UsageError
 from agent.orders.facts.order_policy import software
 from agent.orders.judge.permissions import require_lead
 from agent.retrain.bundle_registry import (
@@ -106,17 +106,17 @@ def signed(
         The signature; acts within the context are recorded with its meaning.
 
     Raises:
-        WrongUse: The name, the reason or the password is missing or wrong, or no lead signs.
+        UsageError: The name, the reason or the password is missing or wrong, or no lead signs.
     """
     who, by = who_is(request), cookies.decides(request, form)
     reason = form.get("reason", "").strip()
     if wrong := cookies.wrong_name(by):
-        raise WrongUse(wrong)
+        raise UsageError(wrong)
     if not reason or len(reason) > LONGEST_COMMENT or not reason.isprintable():
-        raise WrongUse(_("A signature needs a reason; it is recorded."))
+        raise UsageError(_("A signature needs a reason; it is recorded."))
     if who is not None:
         if not (who.may("lead") or order_rules(desk).is_lead(who.name)):
-            raise WrongUse(_("Only a lead may sign this."))
+            raise UsageError(_("Only a lead may sign this."))
         require_password(desk, who.name, form.get("password", ""), check)
     elif desk.learning.names_leads:
         require_lead(order_rules(desk), by.strip())
@@ -125,16 +125,16 @@ def signed(
 
 
 def require_password(desk: Desk, name: str, password: str, check: auth.PasswordCheck) -> None:
-    """Raise `WrongUse` unless a password is an account's; wrong ones are counted."""
+    """Raise `UsageError` unless a password is an account's; wrong ones are counted."""
     at = desk.now()
     tried = desk.store.accounts.begin_try(name, browser="", at=at)
     if tried.locked_until:
-        raise WrongUse(_("Too many wrong passwords. Wait some minutes, then sign again."))
+        raise UsageError(_("Too many wrong passwords. Wait some minutes, then sign again."))
     account = tried.account
     usable = account is not None and account.kind == "person" and account.disabled_at is None
     if account is None or not check.is_password(account.hashed if usable else None, password):
         desk.store.accounts.failed(name, at=at)
-        raise WrongUse(_("Wrong password. Nothing was changed."))
+        raise UsageError(_("Wrong password. Nothing was changed."))
     desk.store.accounts.succeeded(name)
 
 
@@ -175,7 +175,7 @@ def promote(
         is_sure: The lead signs although no gate recommends it.
 
     Raises:
-        WrongUse: It is in use already, no gate recommends it and the lead is not sure, its
+        UsageError: It is in use already, no gate recommends it and the lead is not sure, its
             effect on orders is not known, or a rollout is running.
         model.ModelError: A file of it is not what its manifest names.
     """
@@ -184,11 +184,11 @@ def promote(
     folder = get_bundle(desk.archive.folder, name)
     before = desk.store.promotions.find_current()
     if before == name:
-        raise WrongUse(_("{name} is already in use.").format(name=name))
+        raise UsageError(_("{name} is already in use.").format(name=name))
     manifest = verify_bundle(folder)
     require_allowed(desk.archive.folder, manifest)
     if not is_sure and not has_evidence(folder, before):
-        raise WrongUse(
+        raise UsageError(
             _("No gate recommends {name}. To sign all the same, tick the box.").format(name=name)
         )
     impact = compute_and_save_impact(desk, name)
@@ -220,7 +220,7 @@ def roll_back(desk: Desk, signature: Signature) -> str:
     """Put the previous bundle into use again and return what follows, in a sentence.
 
     Raises:
-        WrongUse: There is no previous bundle.
+        UsageError: There is no previous bundle.
         model.ModelError: A file of it is not what its manifest names.
     """
     from model import verify_bundle  # noqa: PLC0415 - brings PyTorch
@@ -228,7 +228,7 @@ def roll_back(desk: Desk, signature: Signature) -> str:
     promotions = desk.store.promotions.list_all()
     before = next(iter(list_previous_bundles(promotions)), None)
     if before is None:
-        raise WrongUse(_("There is no previous bundle."))
+        raise UsageError(_("There is no previous bundle."))
     current = promotions[0].bundle
     manifest = verify_bundle(get_bundle(desk.archive.folder, before))
     require_allowed(desk.archive.folder, manifest)
@@ -248,7 +248,7 @@ def write_card(desk: Desk, name: str) -> None:
     """Write a bundle's model card with its current facts.
 
     Raises:
-        BadBundle: There is no such bundle.
+        UnusableBundleError: There is no such bundle.
         model.ModelError: Its manifest cannot be read.
     """
     from agent.retrain import save_card  # noqa: PLC0415 - brings PyTorch
@@ -264,5 +264,7 @@ def write_card(desk: Desk, name: str) -> None:
 
 def _write_cards(desk: Desk, *names: str | None) -> None:
     for name in filter(None, names):
-        with suppress(BadBundle, OSError, ModelError):  # a broken or missing bundle needs no card
+        with suppress(
+            UnusableBundleError, OSError, ModelError
+        ):  # a broken or missing bundle needs no card
             write_card(desk, name)

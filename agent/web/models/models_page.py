@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
-from agent.errors import AgentError, BadBundle
+from agent.errors import AgentError, UnusableBundleError
 from agent.nightly.page.embedded_images import parse_training_key
 from agent.retrain.bundle_registry import (
     get_bundle,
@@ -29,7 +29,7 @@ from agent.retrain.promotion import SHADOW, GateFlip, has_evidence, load_gate_re
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import may_lead, who_is
-from agent.web.context import Desk, Unknown
+from agent.web.context import Desk, UnknownMicrographError
 from agent.web.forms import read_form
 from agent.web.models import model_acts
 from agent.web.models.learning_page import MESSAGES, request_job
@@ -76,7 +76,7 @@ def router(desk: Desk) -> APIRouter:
     def card(name: str) -> Response:
         path = get_record_folder(_folder(desk, name)) / "card.html"
         if not path.is_file():  # added from another lab
-            with suppress(BadBundle, ModelError, OSError):
+            with suppress(UnusableBundleError, ModelError, OSError):
                 write_card(desk, name)
         return _record(path)
 
@@ -84,7 +84,7 @@ def router(desk: Desk) -> APIRouter:
     def impact(name: str) -> Response:
         newest = find_newest_impact(_folder(desk, name))
         if newest is None:
-            raise Unknown(name)
+            raise UnknownMicrographError(name)
         return _record(newest)
 
     return routes
@@ -92,13 +92,13 @@ def router(desk: Desk) -> APIRouter:
 
 def _folder(desk: Desk, name: str) -> Path:
     if not NAME.fullmatch(name):
-        raise Unknown(name)
+        raise UnknownMicrographError(name)
     return get_bundles_folder(desk.archive.folder) / name
 
 
 def _record(path: Path) -> Response:
     if not path.is_file():
-        raise Unknown(path.name)
+        raise UnknownMicrographError(path.name)
     headers = {"Content-Security-Policy": reports.report_policy()}
     return HTMLResponse(path.read_bytes(), headers=headers)
 
@@ -237,8 +237,8 @@ def _sign(
 def _find_folder(desk: Desk, name: str) -> Path:
     try:
         return get_bundle(desk.archive.folder, name if NAME.fullmatch(name) else "")
-    except BadBundle as error:
-        raise Unknown(name) from error
+    except UnusableBundleError as error:
+        raise UnknownMicrographError(name) from error
 
 
 # --- the page -----------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def _render_bundle(
     state, tone = name_state(desk, name, promotions)
     try:
         record, broken = load_gate_record(folder), ""
-    except BadBundle as error:
+    except UnusableBundleError as error:
         record, broken = None, str(error)
     verdict, verdict_tone = VERDICTS.get(record.gate if record else "", ("", None))
     may_sign = may_lead(request)

@@ -18,7 +18,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 from agent.orders.judge.assessment import assess, find_material
 from agent.orders.judge.limit import Direction, find_bound, has_sizes, limit_at
 from agent.orders.lead_acts import (
@@ -46,7 +46,7 @@ from agent.orders.statements.order_json import order_to_json
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import ROLE, signing_name, who_is
-from agent.web.context import LONGEST_NAME, UNKNOWN_ORDER, Desk, Unknown, order_rules
+from agent.web.context import LONGEST_NAME, UNKNOWN_ORDER, Desk, UnknownMicrographError, order_rules
 from agent.web.forms import read_stripped_form
 from agent.web.models.model_acts import signed
 from agent.web.orders.order_fields import order_href
@@ -250,7 +250,7 @@ def specification_router(desk: Desk) -> APIRouter:
 
 def _require_file(desk: Desk) -> Path:
     if desk.specifications is None:
-        raise Unknown(_("This page needs the settings of a lab."))
+        raise UnknownMicrographError(_("This page needs the settings of a lab."))
     return desk.specifications
 
 
@@ -279,7 +279,7 @@ def _change(
     try:
         if wanted is None or not is_seen:
             text = _("Nothing was signed: read what it would change below, then sign.")
-            raise WrongUse(text)
+            raise UsageError(text)
         with signed(desk, request, form, check, meaning=SPECIFIED) as signature:
             sign_specifications(desk.store, file, wanted, zone=desk.zone, signature=signature)
     except (AgentError, OSError) as error:

@@ -122,7 +122,7 @@ class OrderBoard:
             swept: How many orders are read again although no change of them is known.
 
         Raises:
-            BadSpecification: The file of specifications cannot be used; the last board remains.
+            SpecificationError: The file of specifications cannot be used; the last board remains.
         """
         with self._lock:
             ages = [age for age in store.order_changes.ages() if is_recent(age.first_seen_at, now)]

@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.specifications.class_texts import build_class_texts, name_criterion
 from agent.web import cookies, forms
 from agent.web.authentication import may_decide, may_lead
@@ -38,7 +38,12 @@ from agent.web.orders.order_fields import (
 from agent.web.orders.orders import assessed_of, describe_field
 from agent.web.pages import render_page, request_name
 from agent.web.review import decisions
-from agent.web.review.decisions import Meanwhile, list_reasons, list_subtypes, request_reason
+from agent.web.review.decisions import (
+    DecidedMeanwhileError,
+    list_reasons,
+    list_subtypes,
+    request_reason,
+)
 from agent.web.review.images import iter_layers, ruler_of
 from agent.web.review.review_page import seconds_of
 from reports import Choice, Link, Picture, SubtypeChoice, ngettext
@@ -164,11 +169,11 @@ def _refuse_unlisted(listed: dict[str, ListedField], sent: Sent) -> None:
     """Refuse a form that names a field which its page did not offer.
 
     Raises:
-        WrongUse: A field is not in the signed list.
+        UsageError: A field is not in the signed list.
     """
     for public_id in (*sent.seen, *sent.answers):
         if public_id not in listed:
-            raise WrongUse(
+            raise UsageError(
                 _("{id}: the page did not offer this field, so nothing was written.").format(
                     id=public_id
                 )
@@ -185,7 +190,7 @@ def _read_given(
     """Return one decision for every field that was on screen and answered.
 
     Raises:
-        WrongUse: A field is decided alone by now, or an answer is malformed.
+        UsageError: A field is decided alone by now, or an answer is malformed.
     """
     answers = sent.answers
     chosen = [
@@ -194,7 +199,7 @@ def _read_given(
     views = {field.id: find(desk, field.id) for field, _answer in chosen}
     for view in views.values():
         if stands_alone(view) and not is_done_by(view, who):
-            raise WrongUse(_("{id}: this field is decided alone.").format(id=view.id))
+            raise UsageError(_("{id}: this field is decided alone.").format(id=view.id))
     viewing_s = seconds_of(sent.get("viewing_s"))
     return [
         (
@@ -248,7 +253,7 @@ def _write(
     )
     conflicts = [
         _describe_conflict(outcome, decision)
-        if isinstance(outcome, Meanwhile)
+        if isinstance(outcome, DecidedMeanwhileError)
         else str(outcome)  # another reviewer's answer needs a reason to be changed
         for outcome, (_field, _view, decision) in zip(outcomes, given, strict=True)
         if not isinstance(outcome, int)
@@ -261,7 +266,7 @@ def _criterion_for(view: MicrographView, chosen: str) -> str:
     return view.label.criterion if view.label and chosen == "unrecorded" else chosen
 
 
-def _describe_conflict(meanwhile: Meanwhile, decision: Decision) -> str:
+def _describe_conflict(meanwhile: DecidedMeanwhileError, decision: Decision) -> str:
     view, label = meanwhile.view, meanwhile.view.label
     name = view.process_data.get("field") or view.id
     yours = decision.code or decision.kind
@@ -299,13 +304,13 @@ def _undo(desk: Desk, request: Request, number: str, who: str) -> int:
     """Undo this reviewer's last act on an order; return how many fields it covered.
 
     Raises:
-        WrongUse: There is nothing to undo.
+        UsageError: There is nothing to undo.
     """
     own = [(view.id, view.label.at) for view in _list_own(desk, number, who) if view.label]
     last = max((at for _id, at in own), default=None)
     latest = [public_id for public_id, at in own if at == last]
     if not latest:
-        raise WrongUse(_("There is nothing to take back here."))
+        raise UsageError(_("There is nothing to take back here."))
     decisions.undo_each(desk, latest, by=who, any_ones=may_lead(request))
     return len(latest)
 

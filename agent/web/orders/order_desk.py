@@ -130,7 +130,7 @@ def release_hold(desk: Desk, source: str, reason: str, *, by: str) -> None:
     """Release what failed checks of a source hold until now.
 
     Raises:
-        WrongUse: The reason is missing, too long or not printable.
+        UsageError: The reason is missing, too long or not printable.
     """
     release_results(desk.store, list_affected(desk), source, by=by, reason=reason, at=desk.now())
 

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
-from agent.errors import SetupError, WrongUse
+from agent.errors import SetupError, UsageError
 from agent.files import pictures
 from agent.orders.facts.possible_fields import load_settled
 from agent.orders.facts.specimen_facts import Conformity, FieldDecision, FieldFacts
@@ -30,7 +30,7 @@ from agent.orders.statements.trace_page import TONES
 from agent.store.results.places import BELONGS, DIFFERENT, PlaceSide
 from agent.store.work.file_states import chunks
 from agent.web.authentication import may_decide
-from agent.web.context import UNKNOWN_ORDER, Desk, Unknown, find, order_rules
+from agent.web.context import UNKNOWN_ORDER, Desk, UnknownMicrographError, find, order_rules
 from agent.web.cookies import NAME, decides, keep, name_of
 from agent.web.forms import read_stripped_form
 from agent.web.orders.order_acts import list_acts
@@ -114,7 +114,7 @@ def customer_report(
             language=language or reports.language(),
             folder=desk.customer_templates,
         )
-    except WrongUse as fault:
+    except UsageError as fault:
         raise HTTPException(404, str(fault)) from fault
     except SetupError as fault:
         raise HTTPException(409, str(fault)) from fault
@@ -280,13 +280,13 @@ def assign_field(desk: Desk, public_id: str, form: Mapping[str, str], *, by: str
         by: Who assigns it.
 
     Raises:
-        Unknown: There is no such field.
-        WrongUse: A value is too long, or it has another assignment.
+        UnknownMicrographError: There is no such field.
+        UsageError: A value is too long, or it has another assignment.
     """
     find(desk, public_id)
     keys = {key: form.get(key, "") for key in ("order", "specimen", "preparation", "field")}
     if not all(len(entry) <= LONGEST_WORD and entry.isprintable() for entry in form.values()):
-        raise WrongUse(
+        raise UsageError(
             _("A number, a name or a reason has at most {n} plain letters.").format(n=LONGEST_WORD)
         )
     if not _is_there(desk, public_id, keys):
@@ -306,7 +306,7 @@ def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
     """Return whether a field has this assignment already, perhaps by the same form sent twice.
 
     Raises:
-        WrongUse: It has another assignment, made after the page was opened.
+        UsageError: It has another assignment, made after the page was opened.
     """
     if desk.store.orders.of_micrograph(public_id) is None:
         return False
@@ -317,7 +317,7 @@ def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
         "It has been assigned already: order {order}, specimen {specimen}. If that is wrong, "
         "move it with agent orders assign."
     )
-    raise WrongUse(said.format(order=told.get("order", ""), specimen=told.get("specimen", "")))
+    raise UsageError(said.format(order=told.get("order", ""), specimen=told.get("specimen", "")))
 
 
 def _render(
@@ -486,7 +486,7 @@ def place_router(desk: Desk) -> APIRouter:
         first, second = find(desk, pair.measured), find(desk, _other(pair))
         own, theirs = (crop_of(desk, view) for view in (first, second))
         if pair.transform is None:
-            raise Unknown(one)
+            raise UnknownMicrographError(one)
         transform = np.array(pair.transform, np.float32)
         drawn = pictures.warp_to(theirs, transform, own.shape[:2])
         return jpeg(pictures.encode_jpeg(pictures.fit_within(drawn, SHOWN_PX), quality=88))

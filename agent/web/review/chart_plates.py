@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.errors import BadSettings, FileError
+from agent.errors import BadSettingsError, FileError
 from agent.imaging import Limits, read
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Chart:
         """Return the plates by name, at most `MOST_PLATES`.
 
         Raises:
-            BadSettings: The folder is missing or cannot be read.
+            BadSettingsError: The folder is missing or cannot be read.
         """
         try:
             root = self._folder.resolve(strict=True)
@@ -97,7 +97,7 @@ class Chart:
                 _build_plate(path, root) for path in sorted(_iter_files(root)) if path.is_file()
             ]
         except OSError as error:
-            raise BadSettings(
+            raise BadSettingsError(
                 f"[review] chart: the folder {self._folder} cannot be read "
                 f"({error.strerror or error}). Create it with one image per size, or write "
                 'chart = "".'
@@ -151,7 +151,7 @@ def open_chart(
     """Return the chart of a folder that was checked.
 
     Raises:
-        BadSettings: The folder is missing, is no folder or cannot be read.
+        BadSettingsError: The folder is missing, is no folder or cannot be read.
     """
     chart = Chart(folder, um_per_px_range=um_per_px_range, max_megapixels=max_megapixels)
     chart.list_plates()

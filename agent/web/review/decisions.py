@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import reports
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.specifications.class_texts import choose_title, label_of
-from agent.store import Decision, DecisionConflict, voter_of
+from agent.store import Decision, DecisionConflictError, voter_of
 from agent.web.context import LONGEST_NAME, Desk, find
 from agent.web.orders.order_fields import fields_of, given_together, waiting
 from reports import Choice, SubtypeChoice, marked, number_keys, size_keys
@@ -37,11 +37,11 @@ DECISION_ID = re.compile(r"[0-9A-Za-z_-]{8,64}")
 """Id under which a decision is sent, the same at each attempt."""
 
 
-class NotYours(Exception):  # noqa: N818 - it is a finding, not a fault
+class NotYoursError(Exception):
     """The decision is another reviewer's, and this one may not undo it."""
 
 
-class Meanwhile(Exception):  # noqa: N818 - it is a finding, not a fault
+class DecidedMeanwhileError(Exception):
     """The micrograph has changed since it was opened; nothing was written.
 
     Args:
@@ -72,18 +72,18 @@ def read_decision(
     """Parse a decision as it is sent: "code:G8", "strange:pearlite", "unusable:…", "cannot_tell".
 
     Raises:
-        WrongUse: It is not a decision, a name or comment is too long, or its id is malformed.
+        UsageError: It is not a decision, a name or comment is too long, or its id is malformed.
         model.TaxonomyError: A code is not in the taxonomy; the message names the nearest.
     """
     kind, _colon, what = said.partition(":")
     name = by.strip()
     longest = LONGEST_CODE if kind == "code" else LONGEST_WORD
     if len(name) > LONGEST_NAME or len(what) > longest or len(comment) > LONGEST_COMMENT:
-        raise WrongUse(_("A name, a reason or a comment is too long."))
+        raise UsageError(_("A name, a reason or a comment is too long."))
     if not (name.isprintable() and what.isprintable()):
-        raise WrongUse(_("A name or a reason has letters that cannot be shown."))
+        raise UsageError(_("A name or a reason has letters that cannot be shown."))
     if decision_id and not DECISION_ID.fullmatch(decision_id):
-        raise WrongUse("a decision id has 8 to 64 letters, digits, hyphens or underscores.")
+        raise UsageError("a decision id has 8 to 64 letters, digits, hyphens or underscores.")
     if kind == "code":
         known = taxonomy()
         what = known.code(*known.parse(what))
@@ -132,22 +132,22 @@ def decide(
         at: When, aware UTC; None: now.
 
     Raises:
-        Unknown: There is no such micrograph.
-        Meanwhile: The current label is another one, or the model's result has changed.
-        WrongUse: The decision is incomplete.
+        UnknownMicrographError: There is no such micrograph.
+        DecidedMeanwhileError: The current label is another one, or the model's result has changed.
+        UsageError: The decision is incomplete.
     """
     number, expected = _check(desk, public_id, decision, label_seen)
     if number is not None:
         return number
     try:
         return desk.store.labels.decide(public_id, decision, at=at or desk.now(), expected=expected)
-    except DecisionConflict:  # another decision was written after the check
+    except DecisionConflictError:  # another decision was written after the check
         return decide(desk, public_id, decision, label_seen=label_seen, at=at)
 
 
 def decide_each(
     desk: Desk, given: Sequence[tuple[str, Decision, int | None]], *, at: datetime
-) -> list[int | Meanwhile | WrongUse]:
+) -> list[int | DecidedMeanwhileError | UsageError]:
     """Append the decisions of one act in one transaction, as `decide` does each of them.
 
     Args:
@@ -158,12 +158,12 @@ def decide_each(
     Returns:
         For each the number of its label, or why it was refused; that stops no other.
     """
-    outcomes: list[int | Meanwhile | WrongUse] = [0] * len(given)
+    outcomes: list[int | DecidedMeanwhileError | UsageError] = [0] * len(given)
     due: list[tuple[int, tuple[str, Decision, Expected]]] = []
     for index, (public_id, decision, label_seen) in enumerate(given):
         try:
             number, expected = _check(desk, public_id, decision, label_seen)
-        except Meanwhile as meanwhile:
+        except DecidedMeanwhileError as meanwhile:
             outcomes[index] = meanwhile
             continue
         if number is None:
@@ -174,7 +174,7 @@ def decide_each(
     for (index, _given), outcome in zip(due, made, strict=True):
         outcomes[index] = (
             _decide_again(desk, given[index], at)
-            if isinstance(outcome, DecisionConflict)
+            if isinstance(outcome, DecisionConflictError)
             else outcome
         )
     return outcomes
@@ -186,8 +186,8 @@ def decide_all(
     """Append the decisions of one act in one transaction, all or none; for `given` see above.
 
     Raises:
-        Meanwhile: The label or the answer of one has changed since it was shown.
-        WrongUse: A decision is incomplete.
+        DecidedMeanwhileError: The label or the answer of one has changed since it was shown.
+        UsageError: A decision is incomplete.
     """
     due: list[tuple[str, Decision, Expected]] = []
     for public_id, decision, label_seen in given:
@@ -196,18 +196,18 @@ def decide_all(
             due.append((public_id, decision, expected))
     try:
         desk.store.labels.decide_all(due, at=at)
-    except DecisionConflict:  # another decision was written after the check
+    except DecisionConflictError:  # another decision was written after the check
         decide_all(desk, given, at=at)
 
 
 def _decide_again(
     desk: Desk, given: tuple[str, Decision, int | None], at: datetime
-) -> int | Meanwhile | WrongUse:
+) -> int | DecidedMeanwhileError | UsageError:
     """Decide a micrograph that another decision reached after the check."""
     public_id, decision, label_seen = given
     try:
         return decide(desk, public_id, decision, label_seen=label_seen, at=at)
-    except (Meanwhile, WrongUse) as refused:
+    except (DecidedMeanwhileError, UsageError) as refused:
         return refused
 
 
@@ -217,8 +217,8 @@ def _check(
     """Return the label that records a decision already, or None, and the label that it replaces.
 
     Raises:
-        Unknown: There is no such micrograph.
-        Meanwhile: The current label is another one, or the model's result has changed.
+        UnknownMicrographError: There is no such micrograph.
+        DecidedMeanwhileError: The current label is another one, or the model's result has changed.
     """
     view = find(desk, public_id)
     if (number := desk.store.labels.find_decision(public_id, decision)) is not None:
@@ -226,12 +226,12 @@ def _check(
     holds = view.label.id if view.label else None
     if label_seen not in ("any", holds):
         if view.label is None or not is_same_answer(view.label, decision):
-            raise Meanwhile(view)
+            raise DecidedMeanwhileError(view)
         if voter_of(view.label.by) == voter_of(decision.by):
             return view.label.id, "any"
         label_seen = holds
     if decision.result_seen not in (None, view.result.id):
-        raise Meanwhile(view, answer=True)
+        raise DecidedMeanwhileError(view, answer=True)
     return None, label_seen
 
 
@@ -253,9 +253,9 @@ def undo(desk: Desk, public_id: str, *, by: str, any_ones: bool = True) -> int:
         any_ones: Whether they may undo another reviewer's decision.
 
     Raises:
-        Unknown: There is no such micrograph.
-        NotYours: The decision is another reviewer's, and `by` may not undo it.
-        WrongUse: There is nothing to undo, or no name was given.
+        UnknownMicrographError: There is no such micrograph.
+        NotYoursError: The decision is another reviewer's, and `by` may not undo it.
+        UsageError: There is nothing to undo, or no name was given.
     """
     return undo_each(desk, [public_id], by=by, any_ones=any_ones)[0]
 
@@ -266,14 +266,16 @@ def undo_each(
     """Undo the current decisions on several micrographs as one act, all or none; see `undo`.
 
     Raises:
-        Unknown: There is no such micrograph.
-        NotYours: As `undo`.
-        WrongUse: As `undo`.
+        UnknownMicrographError: There is no such micrograph.
+        NotYoursError: As `undo`.
+        UsageError: As `undo`.
     """
     for public_id in public_ids:
         label = find(desk, public_id).label
         if label is not None and label.by != by and not any_ones:
-            raise NotYours(_("{who} decided that; a lead may take it back").format(who=label.by))
+            raise NotYoursError(
+                _("{who} decided that; a lead may take it back").format(who=label.by)
+            )
     return desk.store.labels.undo_all(public_ids, by=by, at=desk.now())
 
 
@@ -286,7 +288,7 @@ def decide_together(
         Ids of the fields it was recorded for; a field decided by others since is left out.
 
     Raises:
-        Meanwhile: The label of the field on the page has changed; nothing was written.
+        DecidedMeanwhileError: The label of the field on the page has changed; nothing was written.
     """
     at, others = desk.now(), waiting(fields_of(desk, view), view)
     given = replace(decision, bulk=bool(others))
@@ -298,7 +300,7 @@ def decide_together(
     ]
     try:
         made = desk.store.labels.decide_all(own, or_skip=rest, at=at)
-    except DecisionConflict:  # another decision was written after the check
+    except DecisionConflictError:  # another decision was written after the check
         return decide_together(desk, view, decision, label_seen=label_seen)
     recorded = {other for (other, _, _), n in zip(rest, made, strict=True) if isinstance(n, int)}
     return {view.id, *recorded}
@@ -311,8 +313,8 @@ def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) 
         Number of fields.
 
     Raises:
-        NotYours: The decision is another reviewer's, and `by` may not undo it.
-        WrongUse: There is nothing to undo, or no name was given.
+        NotYoursError: The decision is another reviewer's, and `by` may not undo it.
+        UsageError: There is nothing to undo, or no name was given.
     """
     together = given_together(fields_of(desk, view), view)
     undo_each(desk, [decided.id for decided in together], by=by, any_ones=any_ones)

@@ -20,7 +20,7 @@ from agent.nightly.page.embedded_images import (
     parse_training_key,
 )
 from agent.nightly.page.micrograph_cards import list_maps
-from agent.web.context import Desk, Unknown, find
+from agent.web.context import Desk, UnknownMicrographError, find
 from agent.web.orders.order_fields import is_blind
 from reports import Layer, Picture, Ruler, decimal, marked
 from reports import gettext as _
@@ -101,10 +101,10 @@ def _give_layers(routes: APIRouter, desk: Desk) -> None:
     def layer(public_id: str, which: str) -> Response:
         view = find(desk, public_id)
         if is_blind(view):
-            raise Unknown(public_id)  # a map tells which code the model gave
+            raise UnknownMicrographError(public_id)  # a map tells which code the model gave
         heat = desk.archive.maps(view.sha256, view.page, view.result.bundle).get(which)
         if which not in MAPS or heat is None or not view.crop:
-            raise Unknown(public_id)
+            raise UnknownMicrographError(public_id)
         drawn = pictures.heat_layer(
             heat,
             _layer_shape(view),
@@ -120,7 +120,7 @@ def _give_compared(routes: APIRouter, desk: Desk) -> None:
     def window(public_id: str, um: float) -> Response:
         seen = find(desk, public_id)
         if not (0 < um <= LARGEST_WINDOW_UM) or not seen.um_per_px:
-            raise Unknown(public_id)
+            raise UnknownMicrographError(public_id)
         pixels = crop_of(desk, seen)
         x0, y0, x1, y1 = seen.result.strangeness.where or (0, 0, pixels.shape[1], pixels.shape[0])
         shown = pictures.cut_window(
@@ -132,9 +132,9 @@ def _give_compared(routes: APIRouter, desk: Desk) -> None:
     def known(key: str) -> Response:
         sha256, page = parse_training_key(key)
         if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):  # noqa: PLR2004 - hex digits
-            raise Unknown(key)
+            raise UnknownMicrographError(key)
         if not desk.store.retention.may_show(sha256):
-            raise Unknown(key)
+            raise UnknownMicrographError(key)
         return jpeg(held_of(lambda: desk.archive.read(desk.archive.thumbnail_path(sha256, page))))
 
 
@@ -148,7 +148,7 @@ def crop_of(desk: Desk, one: MicrographView) -> NDArray[np.uint8]:
     """Return a micrograph's crop, (h, w, 3) uint8 RGB.
 
     Raises:
-        Unknown: Its pixels were deleted.
+        UnknownMicrographError: Its pixels were deleted.
     """
     return pictures.decode(
         held_of(lambda: desk.archive.read(desk.archive.crop_path(one.sha256, one.page)))
@@ -162,12 +162,12 @@ def held_of(read: Callable[[], bytes]) -> bytes:
         read: Reads the file.
 
     Raises:
-        Unknown: The pixels were deleted.
+        UnknownMicrographError: The pixels were deleted.
     """
     try:
         return read()
     except FileNotFoundError as error:
-        raise Unknown("the pixels are not in the archive any more") from error
+        raise UnknownMicrographError("the pixels are not in the archive any more") from error
 
 
 def jpeg(held: bytes) -> Response:

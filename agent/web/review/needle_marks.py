@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store import NewNeedle, signed_by_program
 from agent.web import cookies
 from agent.web.authentication import may_lead, signing_name, who_is
-from agent.web.context import LONGEST_NAME, Unknown, find
+from agent.web.context import LONGEST_NAME, UnknownMicrographError, find
 from agent.web.orders.order_desk import is_lead
-from agent.web.review.decisions import NotYours
+from agent.web.review.decisions import NotYoursError
 from agent.web.schemas import FAULTS
 from reports import gettext as _
 
@@ -115,7 +115,7 @@ def router(desk: Desk) -> APIRouter:
         view, by = find(desk, public_id), signing_name(request, body.by)
         needle = _require(desk, view, measurement_id)
         if needle.by != by and not may_lead(request):
-            raise NotYours(
+            raise NotYoursError(
                 _("{who} measured this needle; a lead may withdraw it").format(who=needle.by)
             )
         at = desk.now()
@@ -135,12 +135,12 @@ def _require(desk: Desk, view: MicrographView, number: int) -> NeedleMeasurement
     for needle in desk.store.needle_measurements.list_of(view.id):
         if needle.id == number:
             return needle
-    raise Unknown(str(number))
+    raise UnknownMicrographError(str(number))
 
 
 def _require_scale(view: MicrographView) -> float:
     if view.um_per_px is None:
-        raise WrongUse(
+        raise UsageError(
             _("The scale of this micrograph is unknown, so no needle can be kept. Enter it first.")
         )
     return view.um_per_px
@@ -150,7 +150,7 @@ def _require_inside(view: MicrographView, needle: NewNeedle) -> None:
     left, top, right, bottom = view.crop or (0, 0, 0, 0)
     tips = (needle.start, needle.end)
     if not all(0 <= x <= right - left and 0 <= y <= bottom - top for x, y in tips):
-        raise WrongUse(_("A tip of the needle is outside of the crop."))
+        raise UsageError(_("A tip of the needle is outside of the crop."))
 
 
 def _to_json(needle: NeedleMeasurement) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 from markupsafe import Markup
 
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 from agent.needle_truth import (
     WANTED_FIELDS,
     WANTED_NEEDLES,
@@ -253,12 +253,12 @@ def _calibrate(
     desk: Desk, request: Request, key: tuple[str, str], who: str, reason: str
 ) -> NeedleCalibration:
     if who_is(request) is None and not order_rules(desk).is_lead(who):
-        raise WrongUse(
+        raise UsageError(
             _("{who} is not a lead. Name leads under [orders] leads in agent.toml.").format(who=who)
         )
     groups = _list_groups(desk, key)
     if not groups:
-        raise WrongUse(_("No needle was measured yet."))
+        raise UsageError(_("No needle was measured yet."))
     kept = require_reason(reason)
     return calibrate(desk.store, groups[0], by=who, reason=kept, at=desk.now())
 

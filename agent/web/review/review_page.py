@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent.nightly import build_card
 from agent.nightly.facts.reviewer_agreement import still_needed
-from agent.orders import BadSpecification
+from agent.orders import SpecificationError
 from agent.orders.facts.scale_tracing import describe_state
 from agent.orders.facts.specimen_facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
 from agent.orders.specifications.class_texts import (
@@ -44,7 +44,7 @@ from agent.web.orders.order_fields import (
 from agent.web.pages import render_page, request_name
 from agent.web.review import decisions
 from agent.web.review.decisions import (
-    Meanwhile,
+    DecidedMeanwhileError,
     find_uncorrected,
     list_reasons,
     list_subtypes,
@@ -151,7 +151,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     if page := request_name(desk, request, who, f"/review/{public_id}/decide", fields):
         return page
     if (deciding := form.get("reviewer", "")) not in ("", who.strip()):
-        raise decisions.NotYours(
+        raise decisions.NotYoursError(
             _("{name} gave this decision, and {who} uses this browser now").format(
                 name=deciding, who=who.strip()
             )
@@ -176,7 +176,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     queue = _queue(desk, narrowed, who, limit=AROUND_SHOWN)
     try:
         said_of_all = _write(desk, view, decision, form)
-    except Meanwhile as meanwhile:
+    except DecidedMeanwhileError as meanwhile:
         shown: dict[str, Any] = {
             "notice": None,
             "theirs": _describe_theirs(desk, meanwhile),
@@ -226,7 +226,7 @@ def _request_reason(
     return next(filter(None, texts), "")
 
 
-def _describe_theirs(desk: Desk, meanwhile: Meanwhile) -> tuple[str, str, str]:
+def _describe_theirs(desk: Desk, meanwhile: DecidedMeanwhileError) -> tuple[str, str, str]:
     """Return what was decided during this time, by whom and when."""
     if meanwhile.answer:
         code = meanwhile.view.result.structure_code or _("no code")
@@ -383,7 +383,7 @@ def _look_at_orders(desk: Desk) -> Board:
     """Return the orders of the desk; the last ones read while the file of limits cannot be used."""
     try:
         return desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
-    except BadSpecification:
+    except SpecificationError:
         return desk.board.last
 
 

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.files import pictures
 from agent.orders.specifications.class_texts import choose_title, label_of
 from agent.roundrobin.campaign import NAME as CAMPAIGN_NAME
@@ -26,7 +26,7 @@ from agent.store import Opinion
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import says_from_where, who_is
-from agent.web.context import Desk, Unknown, find
+from agent.web.context import Desk, UnknownMicrographError, find
 from agent.web.forms import read_form
 from agent.web.pages import render_page
 from agent.web.review.decisions import LONGEST_COMMENT, shown
@@ -100,7 +100,7 @@ def _seat(desk: Desk, request: Request, key: str) -> Seat:
         key: Token of a link, or name of a campaign.
 
     Raises:
-        Unknown: No rater was invited under this key.
+        UnknownMicrographError: No rater was invited under this key.
         HTTPException: 303, to the log-in, where an account is needed.
     """
     if TOKEN.fullmatch(key):
@@ -111,7 +111,7 @@ def _seat(desk: Desk, request: Request, key: str) -> Seat:
             raise HTTPException(303, headers={"Location": f"/login?then=/rate/{key}"})
         seat = desk.store.campaigns.seat(name=key, account=who.name) if who else None
     if seat is None:
-        raise Unknown(key)
+        raise UnknownMicrographError(key)
     return seat
 
 
@@ -126,7 +126,7 @@ def _view(desk: Desk, seat: Seat, place: int) -> MicrographView:
 def _number(seat: Seat, place: int) -> int:
     number = image_at(seat, place)
     if number is None:
-        raise Unknown(str(place))
+        raise UnknownMicrographError(str(place))
     return number
 
 
@@ -138,12 +138,12 @@ def _rate(desk: Desk, request: Request, key: str, place: int, form: Mapping[str,
     number = _number(seat, place)
     try:
         opinion = _opinion(form, taxonomy_from(seat.campaign.taxonomy))
-    except WrongUse as wrong:
+    except UsageError as wrong:
         return _render(desk, request, seat, key, place, code=422, form=form, wrong=str(wrong))
     revision = cookies.number(form.get("revision", "")) or 1
     try:
         kept = desk.store.campaigns.rate(seat, number, opinion, at=desk.now(), revision=revision)
-    except WrongUse:  # closed, or rated in another tab, since the page was opened
+    except UsageError:  # closed, or rated in another tab, since the page was opened
         kept = False
     return RedirectResponse(f"/rate/{key}" if kept else f"/rate/{key}?again=1", 303)
 
@@ -152,29 +152,29 @@ def _opinion(form: Mapping[str, str], taxonomy: Taxonomy) -> Opinion:
     """Parse a rating from a form.
 
     Raises:
-        WrongUse: It is incomplete; the message names what is missing.
+        UsageError: It is incomplete; the message names what is missing.
     """
     comment, viewing_s = shown(form.get("comment", "")), seconds_of(form.get("viewing_s", ""))
     if len(comment) > LONGEST_COMMENT:
-        raise WrongUse(_("The comment is too long."))
+        raise UsageError(_("The comment is too long."))
     if form.get("answer") == "cannot_tell":
         return Opinion(None, None, "unrecorded", comment, viewing_s)
     try:
         subtype = taxonomy.subtype(form.get("subtype", ""))
     except TaxonomyError:
         said = _("Choose the subtype first, or say that you cannot tell.")
-        raise WrongUse(said) from None
+        raise UsageError(said) from None
     if not subtype.has_sizes:
         return Opinion(subtype.name, subtype.sizes[0].name, "unrecorded", comment, viewing_s)
     size = form.get(f"size-{subtype.name}", "")
     if size == UNSURE:
         return Opinion(subtype.name, None, "unrecorded", comment, viewing_s)
     if size not in [entry.name for entry in subtype.sizes]:
-        raise WrongUse(_("Choose the size too, or say that you cannot tell it."))
+        raise UsageError(_("Choose the size too, or say that you cannot tell it."))
     criterion = form.get("criterion", "")
     if criterion not in CRITERIA:
         said = _("Say what decided the size: the overall impression, or coarse regions.")
-        raise WrongUse(said)
+        raise UsageError(said)
     return Opinion(subtype.name, size, criterion, comment, viewing_s)
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.facts.scale_tracing import (
     GivenScale,
     ScaleProposal,
@@ -101,7 +101,7 @@ def router(desk: Desk) -> APIRouter:
         elif body.line_from and body.line_to and body.length_um is not None:
             proposal = propose_from_line(body.line_from, body.line_to, body.length_um, size)
         else:
-            raise WrongUse("send objective, or line_from, line_to and length_um.")
+            raise UsageError("send objective, or line_from, line_to and length_um.")
         settled = _record(desk, view, proposal, by)
         return {
             "um_per_px": settled.um_per_px if settled else proposal.um_per_px,
@@ -135,7 +135,7 @@ def _record(
     desk: Desk, view: MicrographView, proposal: ScaleProposal, by: str
 ) -> GivenScale | None:
     if not needs_scale(view):
-        raise WrongUse(
+        raise UsageError(
             _("The file gives the scale of this micrograph itself: {um} µm per pixel.").format(
                 um=decimal(view.um_per_px or 0.0, ".4g")
             )
@@ -149,11 +149,11 @@ def _give(desk: Desk, request: Request, public_id: str, form: Mapping[str, str])
     view, who = find(desk, public_id), cookies.decides(request, form)
     try:
         if wrong := cookies.wrong_name(who):
-            raise WrongUse(wrong)  # noqa: TRY301 - shown like every other refusal
+            raise UsageError(wrong)  # noqa: TRY301 - shown like every other refusal
         proposal = _read_proposal(desk, view, form)
         for entry in _list_covered(desk, request, view, form):
             _record(desk, entry, proposal, who.strip())
-    except WrongUse as error:
+    except UsageError as error:
         return _render(desk, request, view, form, 422, wrong=str(error))
     answer = RedirectResponse(f"/review/{public_id}", 303)
     cookies.keep(answer, cookies.NAME, who.strip())
@@ -166,12 +166,12 @@ def _list_covered(
     """Return the micrographs that get the scale: this one, or all of its source that wait for one.
 
     Raises:
-        WrongUse: The whole source is wanted, and the sender is no lead.
+        UsageError: The whole source is wanted, and the sender is no lead.
     """
     if form.get("whole_source") != "1":
         return [view]
     if not may_lead(request):
-        raise WrongUse(_("Only a lead enters a scale for a whole source."))
+        raise UsageError(_("Only a lead enters a scale for a whole source."))
     waiting = desk.store.review_queue.list_micrographs(source=view.source)
     others = [
         entry
@@ -191,11 +191,11 @@ def _read_proposal(desk: Desk, view: MicrographView, form: Mapping[str, str]) ->
         try:
             return propose_from_number(float(typed.replace(",", ".")))
         except ValueError:
-            raise WrongUse(_("Type the µm of one pixel, such as 0.12.")) from None
+            raise UsageError(_("Type the µm of one pixel, such as 0.12.")) from None
     try:
         x0, y0, x1, y1 = (float(form.get(name, "")) for name in LINE)
     except ValueError:
-        raise WrongUse(_("Draw a line over the scale bar, from tick to tick.")) from None
+        raise UsageError(_("Draw a line over the scale bar, from tick to tick.")) from None
     try:
         length_um = float(form.get("length_um", "").strip().replace(",", "."))
     except ValueError:

@@ -17,7 +17,7 @@ from agent.nightly import build_card
 from agent.nightly.page.embedded_images import parse_training_key
 from agent.orders.specifications.class_texts import build_class_texts, describe_codes
 from agent.web import cookies
-from agent.web.context import Desk, Unknown, find
+from agent.web.context import Desk, UnknownMicrographError, find
 from agent.web.orders import order_fields
 from agent.web.orders.order_fields import is_blind
 from agent.web.pages import render_page
@@ -55,17 +55,17 @@ def chart_router(desk: Desk) -> APIRouter:
         chart = _require_chart(desk)
         found = chart.find(key)
         if found is None:
-            raise Unknown(key)
+            raise UnknownMicrographError(key)
         try:
             pixels = chart.read_pixels(found)
         except (FileError, OSError) as error:
-            raise Unknown(key) from error
+            raise UnknownMicrographError(key) from error
         return jpeg(pictures.encode_jpeg(pictures.fit_within(pixels, PLATE_PX), quality=90))
 
     return routes
 
 
-class NoChart(Unknown):
+class NoChartError(UnknownMicrographError):
     """The lab has no chart plates."""
 
     detail = NO_CHART
@@ -73,7 +73,7 @@ class NoChart(Unknown):
 
 def _require_chart(desk: Desk) -> Chart:
     if desk.chart is None:
-        raise NoChart("chart")
+        raise NoChartError("chart")
     return desk.chart
 
 

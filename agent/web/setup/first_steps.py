@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError, UsageError
 from agent.files import shares
 from agent.orders import read_specifications
 from agent.settings import read
@@ -25,7 +25,7 @@ from agent.watch.listing import list_folder
 from agent.watch.path_metadata import Provenance, propose_pattern
 from agent.web import cookies
 from agent.web.authentication import who_is
-from agent.web.context import Unknown
+from agent.web.context import UnknownMicrographError
 from agent.web.forms import read_stripped_form
 from agent.web.models.learning_page import MESSAGES, RETRAIN, request_job
 from agent.web.models.model_acts import require_password
@@ -78,7 +78,7 @@ def router(desk: Desk) -> APIRouter:
     def _change(request: Request, form: Mapping[str, str]) -> Response:
         act = form.get("act", "")
         if act not in acts and (act != "restart" or not desk.restart):
-            raise Unknown(act)
+            raise UnknownMicrographError(act)
         had_accounts = desk.store.accounts.are_there()
         try:
             if act not in acts:
@@ -113,7 +113,7 @@ def describe_restart(desk: Desk) -> str:
 
 def _require_file(desk: Desk) -> Path:
     if desk.settings_file is None:
-        raise WrongUse(_("There is no agent.toml. Write one in the shell: agent init."))
+        raise UsageError(_("There is no agent.toml. Write one in the shell: agent init."))
     return desk.settings_file
 
 
@@ -134,7 +134,7 @@ def _write(
 def _set_zone(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     zone = form.get("zone", "")
     if zone not in _list_zones():
-        raise WrongUse(
+        raise UsageError(
             _("{zone}: not a time zone; name one such as Europe/Berlin.").format(zone=zone)
         )
     _write(desk, request, {"site": {"time_zone": zone}}, "time zone")
@@ -146,7 +146,7 @@ def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
         form.get(key, "") for key in ("name", "folder", "pattern", "material")
     )
     if not name or not folder:
-        raise WrongUse(_("A source needs a name and a folder."))
+        raise UsageError(_("A source needs a name and a folder."))
     path = resolve_folder(desk, folder)
     require_apart(desk, path)
     try:
@@ -154,7 +154,7 @@ def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
         files = sorted(listing.pictures)
     except OSError as error:
         text = _("{folder}: cannot be read ({error}). Name a folder that the agent may read.")
-        raise WrongUse(text.format(folder=path, error=error.strerror or error)) from error
+        raise UsageError(text.format(folder=path, error=error.strerror or error)) from error
     pattern = pattern or propose_pattern([file.rpartition("/")[2] for file in files])
     source = {"name": name, "folder": folder, "pattern": pattern, "material": material}
     _write(desk, request, {"sources": {k: v for k, v in source.items() if v}}, f"source {name}")
@@ -177,14 +177,14 @@ def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
 def _set_backup(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     folder = form.get("folder", "")
     if not folder:
-        raise WrongUse(_("Name a folder for the back-ups."))
+        raise UsageError(_("Name a folder for the back-ups."))
     path = resolve_folder(desk, folder)
     require_apart(desk, path)
     if not shares.inspect(path.parent, path.parent.is_dir):
         text = _("{folder}: there is no such folder; only the last one is made.")
-        raise WrongUse(text.format(folder=path.parent))
+        raise UsageError(text.format(folder=path.parent))
     if not shares.inspect(path, partial(_is_writable, path)):
-        raise WrongUse(_("{folder}: the agent may not write there.").format(folder=path))
+        raise UsageError(_("{folder}: the agent may not write there.").format(folder=path))
     _write(desk, request, {"backup": {"folder": folder}}, "back-up folder")
     return _("A back-up is written into {folder} each night.").format(folder=path)
 
@@ -227,7 +227,7 @@ def _describe_labelled(desk: Desk, path: Path) -> str:
     """Return how many labelled micrographs a folder has.
 
     Raises:
-        WrongUse: It cannot be listed, or has none; what was found there is named.
+        UsageError: It cannot be listed, or has none; what was found there is named.
     """
     from agent.labelled_import import list_labelled_folder  # noqa: PLC0415 - brings torch
 
@@ -237,11 +237,11 @@ def _describe_labelled(desk: Desk, path: Path) -> str:
         listing = shares.inspect(path, listed, limit_s=COUNTING_S)
     except OSError as error:
         text = _("{folder}: cannot be read ({error}). Name a folder that the agent may read.")
-        raise WrongUse(text.format(folder=path, error=error.strerror or error)) from error
+        raise UsageError(text.format(folder=path, error=error.strerror or error)) from error
     if not listing.files:
         text = _("{folder}: no labelled micrograph; a folder per structure code is needed. {found}")
         found = " ".join(f"{entry.file}: {entry.sentence}" for entry in listing.unusable[:3])
-        raise WrongUse(text.format(folder=path, found=found))
+        raise UsageError(text.format(folder=path, found=found))
     least = math.ceil(1 / read(_require_file(desk)).strangeness.alpha) - 1
     known = len(desk.store.labelled_micrographs.list_alike())
     if known + len(listing.files) < least:
@@ -249,7 +249,7 @@ def _describe_labelled(desk: Desk, path: Path) -> str:
             "{folder} has {n} labelled micrographs. The check for unusual fields needs at least "
             "{least} reference images, a good part more with those that test the bundle."
         )
-        raise WrongUse(text.format(folder=path, n=len(listing.files), least=least))
+        raise UsageError(text.format(folder=path, n=len(listing.files), least=least))
     codes = {file.code for file in listing.files}
     text = _("{folder} has {n} labelled micrographs of {k} structure codes.")
     return text.format(folder=path, n=len(listing.files), k=len(codes))
@@ -260,7 +260,7 @@ def require_apart(desk: Desk, path: Path) -> None:
     data, real = desk.archive.folder.resolve(), Path(os.path.realpath(path))
     if data in {real, *real.parents} or real in data.parents:
         text = _("{folder} contains the data folder {data} or is inside it. Name another folder.")
-        raise WrongUse(text.format(folder=path, data=data))
+        raise UsageError(text.format(folder=path, data=data))
 
 
 def resolve_folder(desk: Desk, folder: str) -> Path:

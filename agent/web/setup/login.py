@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlencode
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.site_time import local
 from agent.store.people import auth
 from agent.web import cookies
@@ -77,7 +77,7 @@ def _give_login(routes: APIRouter, desk: Desk) -> None:
         browser = auth.hash_token(request.cookies.get(DEVICE, "") or "none")
         try:
             account, wrong = _checked(desk, door, name, password, browser)
-        except auth.PasswordCheckBusy:
+        except auth.PasswordCheckBusyError:
             door.tries.give_back(address)
             page = _render(desk, request, 503, name=name, then=then, wrong=_(BUSY))
             page.headers["Retry-After"] = "5"
@@ -143,15 +143,15 @@ def _give_account(routes: APIRouter, desk: Desk) -> None:
             require_same(password, again)
             hashed = auth.hash_password(password, name=who.name)
             desk.store.accounts.set_hash(who.name, hashed, by=who.name, at=desk.now())
-        except WrongUse as error:
+        except UsageError as error:
             return _render_account(desk, request, who, 422, wrong=str(error))
         return RedirectResponse(f"/login?{urlencode({'then': '/account'})}", 303)
 
 
 def require_same(password: str, again: str) -> None:
-    """Raise `WrongUse` unless a new password was typed twice alike."""
+    """Raise `UsageError` unless a new password was typed twice alike."""
     if password != again:
-        raise WrongUse(_("The two passwords differ."))
+        raise UsageError(_("The two passwords differ."))
 
 
 def _render_account(
@@ -173,7 +173,7 @@ def _checked(
     """Return the account that the password belongs to, or None and the error message.
 
     Raises:
-        PasswordCheckBusy: Too many passwords are being checked.
+        PasswordCheckBusyError: Too many passwords are being checked.
     """
     known, at = desk.store.accounts, desk.now()
     name = auth.spelled(name)

@@ -17,7 +17,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from agent.errors import BadSettings, WrongUse
+from agent.errors import BadSettingsError, UsageError
 from agent.files import shares
 from agent.orders.specifications.specification_history import note_taxonomy
 from agent.orders.specifications.taxonomy_changes import LONGEST_NAME as LONGEST_CLASS
@@ -33,7 +33,7 @@ from agent.settings.writing import write_values
 from agent.watch.listing import list_folder
 from agent.web import cookies
 from agent.web.authentication import may_decide, signing_name, who_is
-from agent.web.context import LONGEST_NAME, Desk, TaxonomySetup, Unknown, find
+from agent.web.context import LONGEST_NAME, Desk, TaxonomySetup, UnknownMicrographError, find
 from agent.web.forms import read_form
 from agent.web.pages import render_page
 from agent.web.schemas import FAULTS
@@ -115,9 +115,9 @@ def _propose(desk: Desk, request: Request, public_id: str, form: Mapping[str, st
     name, text = form.get("name", ""), form.get("text", "")
     try:
         if wrong := cookies.wrong_name(who):
-            raise WrongUse(wrong)  # noqa: TRY301 - shown like every other refusal
+            raise UsageError(wrong)  # noqa: TRY301 - shown like every other refusal
         propose_class(desk.store, view.id, name=name, text=text, by=who, at=desk.now())
-    except WrongUse as error:
+    except UsageError as error:
         return _render(desk, request, view, form, 422, wrong=str(error))
     answer = RedirectResponse(f"/review/{view.id}/propose", 303)
     cookies.keep(answer, cookies.NAME, who.strip())
@@ -190,7 +190,7 @@ def router(desk: Desk) -> APIRouter:
 
 def _require(desk: Desk) -> TaxonomySetup:
     if desk.taxonomy_setup is None:
-        raise Unknown(_("This page needs the settings of a lab."))
+        raise UnknownMicrographError(_("This page needs the settings of a lab."))
     return desk.taxonomy_setup
 
 
@@ -206,7 +206,7 @@ def _change(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> 
                 require_apart(desk, path)
                 names = "\n".join(_list_folder_classes(path))
             return _answer(desk, request, propose_draft(_list_names(names)), names=names)
-        except (ModelError, WrongUse) as error:
+        except (ModelError, UsageError) as error:
             return _answer(desk, request, NOTHING, 422, names=names, wrong=str(error))
     if act == "close":
         return _close(desk, request, rows)
@@ -230,7 +230,7 @@ def _close(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> R
     name, reason = (next(iter(rows.get(key, ())), "") for key in ("proposed", "reason"))
     try:
         close_proposal(desk.store, name, reason=reason, by=_name_author(request), at=desk.now())
-    except WrongUse as error:
+    except UsageError as error:
         return _answer(desk, request, draft_from_taxonomy(desk.taxonomy()), 422, wrong=str(error))
     return RedirectResponse(PATH, 303)
 
@@ -308,7 +308,7 @@ def _name_file(desk: Desk, setup: TaxonomySetup) -> str:
         if desk.settings_file:
             write_values(desk.settings_file, {"model": {"taxonomy": setup.file.name}})
             return describe_restart(desk)
-    except BadSettings as error:
+    except BadSettingsError as error:
         return str(error)
     return _(
         "It does not apply yet: write {line} under [model] in agent.toml and start the agent again."
@@ -337,7 +337,7 @@ def _draft_of_set(desk: Desk, source: str) -> TaxonomyDraft:
             specimens.setdefault(entry.group, set()).add(entry.label.code)
     codes = set().union(*specimens.values())
     if not codes:
-        raise Unknown(source)
+        raise UnknownMicrographError(source)
     own = desk.taxonomy()
     if codes - set(own.codes):  # labelled when other classes applied
         draft = propose_draft(sorted(codes), name=own.name)
@@ -391,17 +391,17 @@ def _list_folder_classes(folder: Path) -> list[str]:
     """Return the names of the subfolders with micrographs of a labelled folder.
 
     Raises:
-        WrongUse: The folder cannot be read, or has none.
+        UsageError: The folder cannot be read, or has none.
     """
     try:
         pictures = shares.inspect(folder, partial(list_folder, folder), limit_s=LISTING_S).pictures
     except OSError as error:
         text = _("{folder}: cannot be read ({error}). Name a folder that the agent may read.")
-        raise WrongUse(text.format(folder=folder, error=error.strerror or error)) from error
+        raise UsageError(text.format(folder=folder, error=error.strerror or error)) from error
     names = sorted({file.partition("/")[0] for file in pictures if "/" in file})
     if not names:
         text = _("{folder}: no labelled micrograph in it; make a subfolder per class in it.")
-        raise WrongUse(text.format(folder=folder))
+        raise UsageError(text.format(folder=folder))
     return names
 
 

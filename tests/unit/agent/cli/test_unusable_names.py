@@ -6,7 +6,7 @@ import pytest
 
 from agent.cli.models.import_ import print_unusable
 from agent.cli.models.train import require_labelled
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.labelled_import import ImportOutcome, UnusableFile
 
 
@@ -24,5 +24,5 @@ def test_a_file_that_is_not_used_takes_one_line_whatever_its_name(name, capsys):
 def test_training_stops_where_the_folder_brings_no_label():
     holiday = ImportOutcome(0, 0, {}, (UnusableFile("a.png", "not labelled"),))
 
-    with pytest.raises(WrongUse, match="holiday: no labelled micrograph, so nothing was trained"):
+    with pytest.raises(UsageError, match="holiday: no labelled micrograph, so nothing was trained"):
         require_labelled(holiday, Path("holiday"))

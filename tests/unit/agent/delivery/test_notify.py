@@ -3,7 +3,7 @@
 import pytest
 
 from agent.delivery import mail
-from agent.errors import BadSettings
+from agent.errors import BadSettingsError
 
 pytest.importorskip("apprise", reason="the notify extra is not installed")
 
@@ -28,5 +28,5 @@ def test_without_addresses_nobody_is_told_and_nothing_is_needed() -> None:
 
 
 def test_an_address_of_no_known_kind_is_refused_by_its_number() -> None:
-    with pytest.raises(BadSettings, match="address 2 is of no kind"):
+    with pytest.raises(BadSettingsError, match="address 2 is of no kind"):
         mail.check(["json://127.0.0.1/x", "nonsense"])

@@ -13,7 +13,7 @@ from agent.cli.app import main
 from agent.cli.start.demo import train_bundle
 from agent.demo import bundle as shipped
 from agent.demo.demo import DemoFolders
-from agent.errors import BadBundle
+from agent.errors import UnusableBundleError
 from agent.retrain.bundle_registry import allow_demo_bundles
 from agent.service.active_bundle import CurrentBundle
 from agent.service.composition import load_bundle, open_store
@@ -99,9 +99,9 @@ def test_a_changed_package_is_refused_and_nothing_is_left_in_place(tmp_path):
     (tmp_path / "drawn.bundle").write_bytes(changed.getvalue())
     (tmp_path / "cut.bundle").write_bytes(changed.getvalue()[:1000])
 
-    with pytest.raises(BadBundle, match=r"heads\.safetensors"):
+    with pytest.raises(UnusableBundleError, match=r"heads\.safetensors"):
         shipped.unpack_bundle(tmp_path / "bundles", tmp_path / "drawn.bundle")
-    with pytest.raises(BadBundle, match="damaged"):
+    with pytest.raises(UnusableBundleError, match="damaged"):
         shipped.unpack_bundle(tmp_path / "bundles", tmp_path / "cut.bundle")
     assert not list((tmp_path / "bundles").glob("2*"))
 

@@ -8,8 +8,8 @@ import pytest
 from agent.cli.start.demo import _Microscope
 from agent.demo.demo import AgentProcess, DemoFolders, DemoSize
 from agent.demo.exporter import Drawings, encode, export, plan_night, plan_ordinary, write_manifest
-from agent.errors import WrongUse
-from agent.store import Store, StoreFault
+from agent.errors import UsageError
+from agent.store import Store, StoreFaultError
 from agent.store.work.files import Files
 
 
@@ -28,12 +28,12 @@ def microscope(tmp_path):
 
 def test_a_database_that_is_away_is_reported_with_its_own_sentence(microscope, monkeypatch):
     def away(*_args, **_kwargs):
-        raise StoreFault("the database is locked")
+        raise StoreFaultError("the database is locked")
 
     monkeypatch.setattr(Files, "iter_status", away)
     microscope.run()
 
-    with pytest.raises(StoreFault, match="locked"):
+    with pytest.raises(StoreFaultError, match="locked"):
         microscope.raise_if_failed()
 
 
@@ -41,7 +41,7 @@ def test_a_folder_that_cannot_be_written_is_named(microscope):
     microscope._places.export.rmdir()
     microscope.run()
 
-    with pytest.raises(WrongUse, match="cannot be written"):
+    with pytest.raises(UsageError, match="cannot be written"):
         microscope.raise_if_failed()
 
 

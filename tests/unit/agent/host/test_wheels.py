@@ -12,7 +12,7 @@ import pytest
 from folders import ROOT
 from packaging.requirements import Requirement
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.host.distribution import LOCK, collect, normalise, read_lock
 
 PROJECT = ROOT / "pyproject.toml"
@@ -89,7 +89,7 @@ def test_another_file_of_the_same_version_is_refused_and_an_old_collection_stays
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     wheel(index, "needed_part", body="print('stolen')\n")
 
-    with pytest.raises(WrongUse, match=r"needed_part-1\.0.*not the files that were tested"):
+    with pytest.raises(UsageError, match=r"needed_part-1\.0.*not the files that were tested"):
         collect(folder, str(own), "", lock)
 
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -100,7 +100,7 @@ def test_another_file_of_the_same_version_is_refused_and_an_old_collection_stays
 def test_a_version_without_a_hash_is_no_lock(tmp_path):
     (tmp_path / "some.lock").write_text("numpy==2.0\n", encoding="utf-8")
 
-    with pytest.raises(WrongUse, match=r"numpy==2\.0 has no hash"):
+    with pytest.raises(UsageError, match=r"numpy==2\.0 has no hash"):
         read_lock(tmp_path / "some.lock")
 
 

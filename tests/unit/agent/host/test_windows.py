@@ -24,7 +24,7 @@ import win32con
 import win32file
 
 from agent import log, settings
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.host.windows import needs_password, refuse_mapped_drive
 from agent.service.data_folder import RunLock
 from agent.watch import SourceWatcher
@@ -111,7 +111,7 @@ def test_a_file_that_its_writer_holds_is_not_taken_until_it_lets_go(tmp_path) ->
 
 
 def test_a_second_agent_does_not_get_the_lock(tmp_path) -> None:
-    with RunLock(tmp_path, "PC"), pytest.raises(WrongUse, match="already running"):
+    with RunLock(tmp_path, "PC"), pytest.raises(UsageError, match="already running"):
         RunLock(tmp_path, "PC").acquire()
 
     with RunLock(tmp_path, "PC"):
@@ -154,7 +154,7 @@ def test_a_mapped_drive_is_refused_with_the_reason() -> None:
     if not drive:
         pytest.skip("no mapped drive: MARTENSIGHT_MAPPED names none")
 
-    with pytest.raises(WrongUse, match="mapped drive, which a service does not see"):
+    with pytest.raises(UsageError, match="mapped drive, which a service does not see"):
         refuse_mapped_drive("source LOM", Path(f"{drive}\\export"))
     refuse_mapped_drive("source LOM", Path("C:\\export"))
     refuse_mapped_drive("source LOM", Path(r"\\server\share\export"))

@@ -9,7 +9,7 @@ from labs.shell import Shell
 
 from agent.archive import Archive
 from agent.demo.micrograph import draw_micrograph
-from agent.errors import BadStore, WrongUse
+from agent.errors import StoreError, UsageError
 from agent.imaging.pool import CropPool
 from agent.labelled_import import ImportOutcome, ManifestProvenance, import_folder, list_labelled
 from agent.pipeline import Pipeline
@@ -257,7 +257,7 @@ def test_what_a_known_picture_was_filed_with_stays_whatever_a_manifest_says(tmp_
     assert [*named, kept.process_extra["furnace"]] == ["S2", "LOM-7", "O3"]
     assert "microscope stays LOM-7, as an image is filed with it" in names(updated.changed)["a.png"]
     assert store.checks.compare_rows().faults == ()
-    with pytest.raises(WrongUse, match="microscope never changes once an image is filed"):
+    with pytest.raises(UsageError, match="microscope never changes once an image is filed"):
         store.results.describe(
             label.id, {"microscope": "LOM-8"}, by="Ada", at=datetime(2026, 11, 25, tzinfo=UTC)
         )
@@ -296,7 +296,7 @@ def test_an_archived_crop_that_is_damaged_is_one_sentence(tmp_path, take, store)
     (case,) = collect(store, archive, default_taxonomy()).examples
     archive.crop_path(case.key, 0).write_bytes(b"no picture")
 
-    with pytest.raises(BadStore, match="agent verify names what is damaged"):
+    with pytest.raises(StoreError, match="agent verify names what is damaged"):
         case.load()
 
 
@@ -348,14 +348,14 @@ def test_a_manifest_that_cannot_be_used_is_refused(tmp_path):
     for text, complaint in UNUSABLE:
         (tmp_path / "m.csv").write_bytes(text)
 
-        with pytest.raises(WrongUse, match=complaint):
+        with pytest.raises(UsageError, match=complaint):
             list_labelled(tmp_path, default_taxonomy(), tmp_path / "m.csv")
 
 
 def test_a_csv_in_place_of_the_folder_is_told_where_it_belongs(tmp_path):
     (tmp_path / "labels.csv").write_text("file,code\na.png,G8\n")
 
-    with pytest.raises(WrongUse, match=r"labels\.csv: a folder is needed.*--manifest"):
+    with pytest.raises(UsageError, match=r"labels\.csv: a folder is needed.*--manifest"):
         list_labelled(tmp_path / "labels.csv", default_taxonomy())
 
 
@@ -363,7 +363,7 @@ def test_a_csv_in_place_of_the_folder_is_told_where_it_belongs(tmp_path):
 def test_a_folder_with_nothing_labelled_is_refused(tmp_path, name):
     (tmp_path / "empty").mkdir()
 
-    with pytest.raises(WrongUse, match=name):
+    with pytest.raises(UsageError, match=name):
         list_labelled(tmp_path / name, default_taxonomy())
 
 

@@ -9,7 +9,7 @@ from labs.lab import DAY
 from labs.needle_lengths import simulate
 
 from agent.needle_truth import (
-    CalibrationRefused,
+    CalibrationRefusedError,
     Place,
     TruthGroup,
     calibrate,
@@ -80,7 +80,7 @@ def test_too_little_is_refused_with_what_is_missing(pairs):
         group = group_of(pairs, **change)
 
         assert reason in find_refusal(group), change
-        with pytest.raises(CalibrationRefused, match=re.escape(reason)):
+        with pytest.raises(CalibrationRefusedError, match=re.escape(reason)):
             fit_calibration(group)
 
 

@@ -14,7 +14,7 @@ from agent.archive import Archive
 from agent.backup import maintenance
 from agent.errors import AgentError
 from agent.labelled_import import make_loader
-from agent.objects import ObjectsUnavailable, Uploaded
+from agent.objects import ObjectsUnavailableError, Uploaded
 from agent.retrain.reprocessing import build_judge
 from agent.retrain.training_set import collect
 from agent.service.health.problems import Problems
@@ -62,11 +62,11 @@ def bench(tmp_path):
 def test_what_cannot_be_looked_up_is_neither_absent_nor_damaged(bench) -> None:
     view = bench.views()[1]
 
-    with pytest.raises(ObjectsUnavailable):
+    with pytest.raises(ObjectsUnavailableError):
         bench.archive.has_crop(view.sha256, view.page)
-    with pytest.raises(ObjectsUnavailable):
+    with pytest.raises(ObjectsUnavailableError):
         list(maintenance.verify(bench.store, bench.archive, progress=lambda *_: None))
-    with pytest.raises(ObjectsUnavailable):
+    with pytest.raises(ObjectsUnavailableError):
         list(maintenance.check(bench.store, bench.archive))
 
 
@@ -96,9 +96,9 @@ def test_no_label_is_left_out_of_a_training(lab) -> None:
     lab.store.labels.decide(lab.view.id, Decision("code", "Ada", code="G8"), at=NOON)
     lab.archive.mirror.index.forget(name)
 
-    with pytest.raises(ObjectsUnavailable):
+    with pytest.raises(ObjectsUnavailableError):
         collect(lab.store, lab.archive, default_taxonomy(), learns_from=("seen",))
-    with pytest.raises(ObjectsUnavailable):
+    with pytest.raises(ObjectsUnavailableError):
         make_loader(lab.archive, lab.view.sha256, 0, 0.1)()
 
 
@@ -106,7 +106,7 @@ def test_a_micrograph_is_not_judged_again_as_one_without_a_crop(lab) -> None:
     lab.archive.mirror.index.forget(f"crops/{lab.view.sha256[:2]}/{lab.view.sha256}-p0.png")
     judge = build_judge(lab.archive, None, policy=Policy(control_share=0.0), thresholds={})
 
-    with pytest.raises(ObjectsUnavailable):
+    with pytest.raises(ObjectsUnavailableError):
         judge([lab.view])
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from agent.objects import BeingFetched, waiting_at_most
+from agent.objects import BeingFetchedError, waiting_at_most
 from agent.objects.mirrored_files import BackgroundReads
 
 LONG_S = 20.0
@@ -33,7 +33,7 @@ def test_a_fault_of_a_read_is_raised_once_and_the_next_page_reads_again() -> Non
         go.wait(LONG_S)
         raise OSError("the storage refuses")
 
-    with waiting_at_most(0.0), pytest.raises(BeingFetched):
+    with waiting_at_most(0.0), pytest.raises(BeingFetchedError):
         reads.run("the crop", fail)
     go.set()
 

@@ -29,7 +29,7 @@ from servers.object_storage import (
 
 from agent.archive import Archive
 from agent.errors import SetupError
-from agent.objects import DamagedObject, ObjectsUnavailable
+from agent.objects import DamagedObjectError, ObjectsUnavailableError
 from agent.objects.mirrored_files import is_own_name
 
 OTHER = "cd" * 32
@@ -125,7 +125,7 @@ def test_other_bytes_in_the_storage_are_not_taken(bucket, tmp_path) -> None:
     (tmp_path / "other").write_bytes(b"other")
     bucket.store(crop, tmp_path / "other")
 
-    with pytest.raises(DamagedObject, match="other bytes than were sent"):
+    with pytest.raises(DamagedObjectError, match="other bytes than were sent"):
         archive.field(SHA, 0)
     (fault,) = archive.damage(SHA, 0, {"crop": hashes["crop"]})
     assert "not what was archived" in fault
@@ -160,11 +160,11 @@ def test_a_lab_works_on_while_the_storage_is_away(bucket, tmp_path) -> None:
 
     assert away.field(SHA, 0)[0].shape == (40, 60, 3)
     assert away.has_crop(SHA, 0)
-    with pytest.raises(ObjectsUnavailable, match="does not answer"):
+    with pytest.raises(ObjectsUnavailableError, match="does not answer"):
         away.has_crop(OTHER, 0)  # nobody knows
-    with pytest.raises(ObjectsUnavailable, match="does not answer"):
+    with pytest.raises(ObjectsUnavailableError, match="does not answer"):
         away.read(away.crop_path(OTHER, 0))
-    with pytest.raises(ObjectsUnavailable, match="does not answer"):
+    with pytest.raises(ObjectsUnavailableError, match="does not answer"):
         away.mirror.run_round()
     assert send(open_pc(tmp_path / "data", bucket)).sent == 4
 
@@ -368,7 +368,7 @@ def test_what_waited_for_a_missing_bucket_is_sent_when_it_is_there(endpoint, tmp
     bucket = connect(endpoint, "s3://made-later/lab", write_credentials(tmp_path))
     archive = open_pc(tmp_path / "data", bucket)
     fill(archive)
-    with pytest.raises(ObjectsUnavailable, match="no bucket 'made-later'"):
+    with pytest.raises(ObjectsUnavailableError, match="no bucket 'made-later'"):
         send(archive)
 
     make_bucket(endpoint, "made-later")
@@ -500,7 +500,7 @@ def test_a_damaged_bundle_holds_up_nothing_else(bucket, tmp_path) -> None:
     fill(two)
 
     make_older(two.folder)
-    with pytest.raises(DamagedObject, match="20261101-a/weights-0"):
+    with pytest.raises(DamagedObjectError, match="20261101-a/weights-0"):
         two.mirror.run_round(cache_bytes=1)
 
     assert [path.name for path in (tmp_path / "two" / "bundles").iterdir()] == [good.name]
@@ -544,9 +544,9 @@ def test_what_is_no_whole_list_is_no_empty_storage(bucket, endpoint, tmp_path, c
 
     with serve_through(endpoint, lambda _method, _path: (200, content)) as wrong:
         other = open_through(tmp_path / "data", bucket, wrong)
-        with pytest.raises(ObjectsUnavailable, match="no whole list"):
+        with pytest.raises(ObjectsUnavailableError, match="no whole list"):
             list(other.of(SHA, 0))
-        with pytest.raises(ObjectsUnavailable, match="no whole list"):
+        with pytest.raises(ObjectsUnavailableError, match="no whole list"):
             other.mirror.run_round()
 
 

@@ -10,7 +10,7 @@ from folders import ROOT
 from servers.object_storage import make_bucket, make_older, serve, write_credentials
 
 from agent import settings as settings_of
-from agent.errors import BadSettings
+from agent.errors import BadSettingsError
 
 
 def write_settings(folder, lines: str):
@@ -36,7 +36,7 @@ def test_the_folder_may_be_named_as_an_object_storage(tmp_path) -> None:
     ],
 )
 def test_a_wrong_storage_is_named_before_anything_is_sent(tmp_path, lines, said) -> None:
-    with pytest.raises(BadSettings, match=said):
+    with pytest.raises(BadSettingsError, match=said):
         write_settings(tmp_path, f"[store]\n{lines}\n")
 
 

@@ -10,7 +10,7 @@ from labs.lab import crop_here
 from labs.ordering import AT, DEMAND, SETTINGS, Desk
 from labs.pipeline import Parrot
 
-from agent.errors import OutOfResources
+from agent.errors import OutOfResourcesError
 from agent.orders.instruments.instrument_checks import (
     CONTROL,
     CheckOrigin,
@@ -232,7 +232,7 @@ def test_a_reference_image_that_cannot_be_read_for_want_of_files_is_no_failed_ch
     def crops(_path):
         return OSError(errno.EMFILE, "Too many open files")
 
-    with pytest.raises(OutOfResources):
+    with pytest.raises(OutOfResourcesError):
         check_references(
             desk.store,
             desk.folder / "data",

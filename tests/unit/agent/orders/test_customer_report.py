@@ -18,7 +18,7 @@ from PIL import Image
 from pyhanko.pdf_utils.reader import PdfFileReader
 
 from agent.cli import main
-from agent.errors import SetupError, WrongUse
+from agent.errors import SetupError, UsageError
 from agent.files import pictures
 from agent.orders.statements.customer_report import (
     find_statement,
@@ -109,10 +109,12 @@ def test_an_earlier_statement_is_shown_as_it_was(lab):
 def test_an_order_without_a_statement_is_refused_with_what_to_do(lab):
     take(lab)
 
-    with pytest.raises(WrongUse, match=r"Order 4711 has no statement yet.*agent orders show 4711"):
+    with pytest.raises(
+        UsageError, match=r"Order 4711 has no statement yet.*agent orders show 4711"
+    ):
         build(lab)
     state(lab)
-    with pytest.raises(WrongUse, match="has no statement 9; there are: 1"):
+    with pytest.raises(UsageError, match="has no statement 9; there are: 1"):
         build(lab, 9)
 
 

@@ -12,7 +12,7 @@ from labs import lab
 from labs.ordering import AT, DEMAND, SETTINGS, Desk
 
 from agent.demo.micrograph import draw_micrograph
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.imaging import encode_landmarks
 from agent.orders.facts import order_list
 from agent.orders.facts.order_policy import load_policy
@@ -472,7 +472,7 @@ def test_an_order_that_arrives_by_a_clock_ahead_with_the_same_limit_is_not_held(
 def test_no_lead_reopens_an_order_by_a_clock_that_was_set_back(desk):
     take_by_a_clock_set_back(desk)
 
-    with pytest.raises(WrongUse, match="Set the clock"):
+    with pytest.raises(UsageError, match="Set the clock"):
         reopen(desk.store, "4711", by=LEAD, reason="late", at=AT - MONTH)
 
 

@@ -17,7 +17,7 @@ from agent.orders.facts.order_list import AHEAD, import_lists
 from agent.orders.facts.process_data import collect_keys, read_notes
 from agent.pipeline import Pipeline
 from agent.settings import Settings
-from agent.store import Decision, Entry, OtherBundle, Store
+from agent.store import Decision, Entry, OtherBundleError, Store
 from agent.triage import Policy, Scope
 from agent.watch import ListedFile, Provenance
 
@@ -353,7 +353,7 @@ def test_the_store_itself_refuses_a_second_bundle(bench):
 
     assert (given_back.stored, given_back.given_back) == (0, 1)
     assert {view.result.bundle for view in bench.views()} == {"20261101-0badcafe"}
-    assert issubclass(OtherBundle, Exception)
+    assert issubclass(OtherBundleError, Exception)
 
 
 # --- urgent orders ------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 import reports
-from agent.orders import BadSpecification, iter_faults, read_specifications
+from agent.orders import SpecificationError, iter_faults, read_specifications
 from agent.orders.judge.judgement_rules import Rules
 from agent.orders.judge.limit import Direction, Limit
 from agent.orders.specifications.specification_history import (
@@ -43,7 +43,7 @@ def read(tmp_path):
 
 
 def said(read, text):
-    with pytest.raises(BadSpecification) as refused:
+    with pytest.raises(SpecificationError) as refused:
         read(text)
     return str(refused.value)
 
@@ -302,7 +302,7 @@ def test_a_limit_of_a_subtype_that_cannot_be_judged_is_named(read, own, line, fa
 def test_a_limit_of_a_subtype_that_is_not_allowed_is_refused(read):
     line = 'limits = { lamellar = "fine or finer" }'
 
-    with pytest.raises(BadSpecification, match="limits names 'lamellar', which subtype does not"):
+    with pytest.raises(SpecificationError, match="limits names 'lamellar', which subtype does not"):
         read(MIXED.replace('limit = "7 or finer"', line))
 
 

@@ -33,7 +33,7 @@ from servers.object_storage import (
 
 from agent.backup.maintenance import verify, verify_statement_files
 from agent.backup.verification import Outside, verify_trail
-from agent.objects import ObjectsUnavailable
+from agent.objects import ObjectsUnavailableError
 from agent.orders.judge.assessment import Position
 from agent.orders.statements.customer_report import find_statement, render_customer_report
 from agent.orders.statements.statement_files import (
@@ -528,9 +528,9 @@ def test_no_statement_is_kept_without_its_pictures_while_the_object_storage_is_a
         there.mirror.run_round(cache_bytes=1)
         kept = {"language": "en", "signer": Unsigned(), "now": NOW}
 
-        with pytest.raises(ObjectsUnavailable):
+        with pytest.raises(ObjectsUnavailableError):
             write_files(lab.store, away, statement, **kept)
-        with pytest.raises(ObjectsUnavailable):
+        with pytest.raises(ObjectsUnavailableError):
             render_customer_report(
                 lab.store, away, find_statement(lab.store, "4711"), language="en"
             )

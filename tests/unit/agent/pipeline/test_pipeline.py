@@ -18,8 +18,8 @@ from agent.errors import FileCode, FileError
 from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.judge.assessment import assess
-from agent.pipeline import Stalled, run_in_thread
-from agent.store import RingRules, Signature, Store, StoreFault
+from agent.pipeline import StalledError, run_in_thread
+from agent.store import RingRules, Signature, Store, StoreFaultError
 from agent.store.work.work_queue import WorkQueue
 from agent.watch import Calibration, ListedFile, Provenance
 from agent.watch.listing import list_folder
@@ -307,11 +307,11 @@ def test_a_note_that_was_read_while_the_file_waited_counts_though_the_share_hide
 
 def test_a_database_that_is_away_while_it_is_judged_costs_the_file_no_attempt(bench):
     def asked(_told, _ordered):
-        raise StoreFault("database: server closed the connection")
+        raise StoreFaultError("database: server closed the connection")
 
     bench.export("a.png")
     bench.pipeline = bench.made(ordered=asked)
-    with pytest.raises(Stalled, match="server closed the connection"):
+    with pytest.raises(StalledError, match="server closed the connection"):
         bench.take()
     bench.pipeline = bench.made()
 
@@ -381,7 +381,7 @@ def test_a_full_disk_stalls_the_pipeline_and_nothing_is_lost(bench, monkeypatch)
     full = OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("agent.archive.write_whole", lambda *_: (_ for _ in ()).throw(full))
-    with pytest.raises(Stalled, match="cannot be written"):
+    with pytest.raises(StalledError, match="cannot be written"):
         bench.take()
     monkeypatch.undo()
     during = set(bench.fates().values())
@@ -395,7 +395,7 @@ def test_a_full_disk_stalls_the_pipeline_and_nothing_is_lost(bench, monkeypatch)
 def test_a_database_that_goes_away_stalls_the_pipeline(bench):
     class GoneQueue(WorkQueue):
         def finish(self, *_, **__):
-            raise StoreFault("database: gone")
+            raise StoreFaultError("database: gone")
 
     class Gone(Store):
         @property
@@ -405,7 +405,7 @@ def test_a_database_that_goes_away_stalls_the_pipeline(bench):
     bench.export("a.png")
     bench.store.__class__ = Gone
 
-    with pytest.raises(Stalled, match="gone"):
+    with pytest.raises(StalledError, match="gone"):
         bench.take()
     bench.store.__class__ = Store
     bench.take()
@@ -416,7 +416,7 @@ def test_a_database_that_goes_away_stalls_the_pipeline(bench):
 def test_what_cannot_be_given_back_now_is_given_back_before_the_next_round(bench):
     class FullQueue(WorkQueue):
         def finish(self, *_, **__):
-            raise StoreFault("database: full")
+            raise StoreFaultError("database: full")
 
         release = finish
 
@@ -427,7 +427,7 @@ def test_what_cannot_be_given_back_now_is_given_back_before_the_next_round(bench
 
     bench.export("a.png")
     bench.store.__class__ = Full
-    with pytest.raises(Stalled, match="full"):
+    with pytest.raises(StalledError, match="full"):
         bench.take()
     during = bench.fates()
 
@@ -545,11 +545,11 @@ def test_a_database_that_goes_away_between_rounds_costs_what_was_read_ahead_no_a
     bench.pipeline.process_batch(3, reads_ahead=True)
 
     def away(*_args, **_kwargs):
-        raise StoreFault("the database does not answer")
+        raise StoreFaultError("the database does not answer")
 
     with monkeypatch.context() as patched:
         patched.setattr(WorkQueue, "claim", away)
-        with pytest.raises(Stalled):
+        with pytest.raises(StalledError):
             bench.pipeline.process_batch(3, reads_ahead=True)
 
     assert {fate.attempts for fate in bench.store.files.iter_status("queued")} == {0}
@@ -906,11 +906,11 @@ def test_a_database_that_goes_away_costs_neither_the_archived_nor_the_judged_fil
     _export_many(bench, 3)
 
     def away(*_args, **_kwargs):
-        raise StoreFault("the database does not answer")
+        raise StoreFaultError("the database does not answer")
 
     with monkeypatch.context() as patched:
         patched.setattr(WorkQueue, "finish", away)
-        with pytest.raises(Stalled):
+        with pytest.raises(StalledError):
             bench.pipeline.process_batch(3)
 
     assert {fate.attempts for fate in bench.store.files.iter_status("queued")} == {0}

@@ -11,7 +11,7 @@ from labs.ordering import AT, BUNDLE, VALIDATED, Desk
 from labs.small import twin_of
 
 from agent.archive import Archive
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.facts.order_policy import load_policy
 from agent.orders.judge import method_validation
 from agent.retrain import compute_impact, format_headline, list_sentences, save_impact
@@ -248,7 +248,7 @@ def test_no_program_is_one_of_two_who_sign(store):
 
     with (
         acting_through(Origin("shell", account="robot", proof="token")),
-        pytest.raises(WrongUse, match="robot is a program"),
+        pytest.raises(UsageError, match="robot is a program"),
     ):
         store.promotions.sign("b", signed("robot"), metrics={}, promoters=2, instead_of=None)
 
@@ -259,7 +259,7 @@ def test_no_program_is_one_of_two_who_sign(store):
 def test_the_same_person_does_not_sign_twice(store, again):
     store.promotions.sign("b", signed("Ada"), metrics={}, promoters=2, instead_of=None)
 
-    with pytest.raises(WrongUse, match="a second person has to sign"):
+    with pytest.raises(UsageError, match="a second person has to sign"):
         store.promotions.sign("b", signed(again), metrics={}, promoters=2, instead_of=None)
 
     assert store.promotions.find_current() is None
@@ -268,7 +268,7 @@ def test_the_same_person_does_not_sign_twice(store, again):
 def test_what_was_shown_beside_a_bundle_that_is_no_longer_at_work_is_not_signed_for(store):
     store.promotions.promote("c", by="Eve", reason="first", at=AT, metrics={})
 
-    with pytest.raises(WrongUse, match=r"c was promoted in between.* with a\. Compare again"):
+    with pytest.raises(UsageError, match=r"c was promoted in between.* with a\. Compare again"):
         store.promotions.sign("b", signed("Ada"), metrics={}, promoters=1, instead_of="a")
 
     assert store.promotions.find_current() == "c"
@@ -287,7 +287,7 @@ def test_a_proposal_ends_with_the_promotion_of_another_bundle(store):
 
 @pytest.mark.parametrize(("by", "reason"), [("", "r"), ("Ada", " ")])
 def test_a_signature_has_a_name_and_a_reason(by, reason):
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         Signature(by, reason, AT)
 
 

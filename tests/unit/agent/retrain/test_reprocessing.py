@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from labs.second_bundle import AT, NEW, Judge, count_answers, fill
 
-from agent.objects import ObjectsUnavailable
+from agent.objects import ObjectsUnavailableError
 from agent.retrain import Again, judge_patiently, reprocess
 from agent.retrain.reprocessing import AGAIN_S, TOGETHER
 from agent.store import Store
@@ -81,7 +81,7 @@ def test_an_object_storage_that_is_away_is_waited_for(store) -> None:
 
     def fail(_views) -> None:
         if len(paused) < 4:
-            raise ObjectsUnavailable("s3://lab/one does not answer")
+            raise ObjectsUnavailableError("s3://lab/one does not answer")
 
     left, _ = store.results.list_unanswered(NEW)
     again = judge_patiently(

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, SETTINGS, desk_of, minutes
 from labs.rounds import AT, NAME, Round, independent, lab_in, play, seat_of, written
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.nightly import write_report
 from agent.nightly.facts.collect import gather
 from agent.roundrobin import report as reporting
@@ -118,7 +118,7 @@ def test_any_subset_of_raters_can_be_asked_for(played, tmp_path):
     assert found["agreement"]["code"]["raters"] == 2
     assert "Only R01, R03 of 5 raters" in (tmp_path / "r.html").read_text("utf-8")
     assert len(played.lab.store.records.all(ROUND_ROBIN)) == before
-    with pytest.raises(WrongUse, match=r"no rater 'R99'; there are R01"):
+    with pytest.raises(UsageError, match=r"no rater 'R99'; there are R01"):
         written(played, tmp_path / "r.html", raters=("R99",))
 
 
@@ -139,7 +139,7 @@ def test_what_the_bundle_learned_from_is_not_held_to_its_credit(played, tmp_path
 def test_an_open_campaign_is_not_reported(tmp_path):
     round_ = Round(lab_in(tmp_path), raters=1, images=1)
 
-    with pytest.raises(WrongUse, match="not closed yet"):
+    with pytest.raises(UsageError, match="not closed yet"):
         written(round_, tmp_path / "r.html")
     round_.lab.store.close()
 

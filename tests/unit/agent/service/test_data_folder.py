@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.errors import BadStore, WrongUse
+from agent.errors import StoreError, UsageError
 from agent.service.data_folder import RunLock
 
 NOBODY = 65534
@@ -47,7 +47,7 @@ def test_a_full_disk_is_named_and_leaves_no_lock(tmp_path) -> None:
     lock = RunLock(tmp_path, "PC")
     (tmp_path / "agent.lock").symlink_to("/dev/full")
 
-    with pytest.raises(BadStore, match="cannot be written"):
+    with pytest.raises(StoreError, match="cannot be written"):
         lock.acquire()
 
     assert not RunLock(tmp_path, "PC").is_held()
@@ -66,7 +66,7 @@ def without_locks(folder: Path) -> None:
 
 
 def test_the_lock_of_a_folder_is_of_the_folder_and_not_of_a_host_name(tmp_path) -> None:
-    with RunLock(tmp_path, "PC-1"), pytest.raises(WrongUse, match="already running"):
+    with RunLock(tmp_path, "PC-1"), pytest.raises(UsageError, match="already running"):
         RunLock(tmp_path, "PC-2").acquire()
 
 
@@ -75,7 +75,7 @@ def test_agents_of_a_postgresql_share_their_folder(tmp_path) -> None:
     with (
         on(tmp_path, "PC-1", "first", url=url),
         on(tmp_path, "PC-2", "second", url=url),
-        pytest.raises(WrongUse, match="already running"),
+        pytest.raises(UsageError, match="already running"),
     ):
         on(tmp_path, "PC-1", "first", url=url).acquire()
 
@@ -83,7 +83,7 @@ def test_agents_of_a_postgresql_share_their_folder(tmp_path) -> None:
 def test_an_agent_that_runs_on_another_pc_is_found_where_locks_do_not_reach(tmp_path) -> None:
     with on(tmp_path, "PC-1", "first"):
         without_locks(tmp_path)
-        with pytest.raises(WrongUse, match=r"agent of PC-1 \(process \d+\) is running"):
+        with pytest.raises(UsageError, match=r"agent of PC-1 \(process \d+\) is running"):
             on(tmp_path, "PC-2", "second").acquire()
 
 
@@ -131,5 +131,5 @@ def test_an_agent_whose_folder_was_taken_over_while_it_stood_still_learns_of_it(
                 (tmp_path / "agent.presence").write_text(json.dumps(other).ljust(512), "utf-8")
                 first.require_held()
 
-        with pytest.raises(BadStore, match="the agent of PC-2"):
+        with pytest.raises(StoreError, match="the agent of PC-2"):
             beat_until_seen()

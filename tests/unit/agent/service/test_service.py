@@ -11,7 +11,7 @@ from labs.service import DEADLINE_S, Lab, picture, until
 
 from agent import settings as settings_of
 from agent.archive import Archive
-from agent.errors import BadSettings, BadStore, WrongUse
+from agent.errors import BadSettingsError, StoreError, UsageError
 from agent.service import Agent, build_status
 from agent.service.active_bundle import CurrentBundle
 from agent.service.data_folder import RunLock, agent_name
@@ -107,7 +107,7 @@ def test_a_missing_folder_is_named_and_the_others_are_taken(lab):
 def test_a_second_agent_on_the_same_data_folder_is_refused_in_one_sentence(lab):
     with (
         RunLock(lab.settings.store.folder, agent_name()),
-        pytest.raises(WrongUse, match=f"already running here .process {os.getpid()}"),
+        pytest.raises(UsageError, match=f"already running here .process {os.getpid()}"),
     ):
         lab.once()
 
@@ -208,7 +208,7 @@ def test_a_host_that_other_pcs_reach_is_refused(lab):
         update={"web": lab.settings.web.model_copy(update={"host": "0.0.0.0"})}  # noqa: S104
     )
 
-    with pytest.raises(BadSettings, match="no accounts"):
+    with pytest.raises(BadSettingsError, match="no accounts"):
         Agent(given).run()
 
 
@@ -255,7 +255,7 @@ def test_a_database_that_is_gone_is_one_problem_and_no_traceback(lab):
     lab.settings.store.folder.mkdir()
 
     def gone():
-        raise BadStore("the database cannot be opened")
+        raise StoreError("the database cannot be opened")
 
     status = build_status(lab.settings, now=datetime.now(UTC), open_store=gone)
 
@@ -270,7 +270,7 @@ def test_each_pc_of_a_shared_data_folder_remembers_its_own_status(tmp_path, monk
     seen = {}
 
     def gone():
-        raise BadStore("the database cannot be opened")
+        raise StoreError("the database cannot be opened")
 
     for pc in ("PC-1", "PC-2"):
         monkeypatch.setattr("platform.node", lambda pc=pc: pc)

@@ -15,7 +15,7 @@ import pytest
 import structlog
 from labs.service import picture, until
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.facts.order_policy import build_provenance
 from agent.service.data_folder import RunLock
 from agent.service.health.problems import Problems
@@ -183,7 +183,7 @@ def test_who_only_asks_whether_an_agent_runs_does_not_keep_one_from_starting(tmp
 
 
 def test_a_second_agent_is_refused_after_a_moment(tmp_path):
-    with RunLock(tmp_path, "PC"), pytest.raises(WrongUse, match="already running"):
+    with RunLock(tmp_path, "PC"), pytest.raises(UsageError, match="already running"):
         RunLock(tmp_path, "PC").acquire()
 
 

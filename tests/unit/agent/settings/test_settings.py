@@ -10,7 +10,7 @@ import pytest
 from labs.shell import Shell
 
 from agent import settings
-from agent.errors import BadSettings, hide_passwords
+from agent.errors import BadSettingsError, hide_passwords
 from agent.settings.section import describe_toml_fault
 
 
@@ -42,7 +42,7 @@ def test_a_folder_that_is_written_inside_one_that_is_read_is_refused(tmp_path) -
     for text, inner, outer in INSIDE:
         file = written(tmp_path, text + "[[sources]]\nname = 'a'\nfolder = 'x'")
 
-        with pytest.raises(BadSettings) as caught:
+        with pytest.raises(BadSettingsError) as caught:
             settings.read(file, {})
 
         assert f"{file}: {inner}: " in str(caught.value), text
@@ -105,7 +105,7 @@ def test_a_wrong_key_or_value_is_one_sentence_that_names_it(tmp_path) -> None:
     for text, sentence in WRONG:
         file = written(tmp_path, text)
 
-        with pytest.raises(BadSettings) as caught:
+        with pytest.raises(BadSettingsError) as caught:
             settings.read(file, {})
 
         assert sentence in str(caught.value), text
@@ -113,7 +113,7 @@ def test_a_wrong_key_or_value_is_one_sentence_that_names_it(tmp_path) -> None:
 
 
 def test_a_misspelt_variable_names_the_nearest_one() -> None:
-    with pytest.raises(BadSettings, match="the nearest is AGENT_STORE__FOLDER"):
+    with pytest.raises(BadSettingsError, match="the nearest is AGENT_STORE__FOLDER"):
         settings.read(None, {"AGENT_STORE__FOLDR": "x"})
 
 
@@ -131,7 +131,7 @@ def test_a_wrong_variable_is_one_sentence_that_names_it(
 ) -> None:
     monkeypatch.setenv(name, value)
 
-    with pytest.raises(BadSettings) as caught:
+    with pytest.raises(BadSettingsError) as caught:
         settings.read(written(tmp_path, "[web]\nport = 1"))
 
     assert sentence in str(caught.value)
@@ -149,7 +149,7 @@ WITH_PASSWORD = [
 
 def test_no_complaint_repeats_a_password(tmp_path) -> None:
     for text in WITH_PASSWORD:
-        with pytest.raises(BadSettings) as caught:
+        with pytest.raises(BadSettingsError) as caught:
             settings.read(written(tmp_path, text), {})
 
         assert "geheim" not in str(caught.value), text
@@ -170,7 +170,7 @@ def test_an_address_is_said_without_its_password(address, said) -> None:
 
 
 def test_a_folder_named_as_settings_file_is_told_which_file_is_meant(tmp_path) -> None:
-    with pytest.raises(BadSettings, match=r"is a folder. Name .*agent\.toml"):
+    with pytest.raises(BadSettingsError, match=r"is a folder. Name .*agent\.toml"):
         settings.find_file(str(tmp_path), {})
 
 
@@ -202,14 +202,14 @@ def test_paths_are_relative_to_the_file(tmp_path) -> None:
 def test_a_name_that_no_page_can_show_is_refused(tmp_path, line) -> None:
     file = written(tmp_path, f'[[sources]]\n{line}\nfolder = "x"')
 
-    with pytest.raises(BadSettings, match="letters that cannot be shown"):
+    with pytest.raises(BadSettingsError, match="letters that cannot be shown"):
         settings.read(file, {})
 
 
 def test_two_sources_of_one_name_are_refused(tmp_path) -> None:
     file = written(tmp_path, '[[sources]]\nname="a"\nfolder="x"\n[[sources]]\nname="a"\nfolder="y"')
 
-    with pytest.raises(BadSettings, match="two sources have the name 'a'"):
+    with pytest.raises(BadSettingsError, match="two sources have the name 'a'"):
         settings.read(file, {})
 
 
@@ -219,7 +219,7 @@ def test_a_furnace_is_given_by_a_key_or_the_pattern_of_a_source(tmp_path) -> Non
     (source,) = settings.read(written(tmp_path, text), {}).sources
 
     assert source.fixed_process_data() == {"furnace": "F1"}
-    with pytest.raises(BadSettings, match=r"unknown group 'oven'.*furnace"):
+    with pytest.raises(BadSettingsError, match=r"unknown group 'oven'.*furnace"):
         settings.read(written(tmp_path, text.replace("<furnace>", "<oven>")), {})
 
 
@@ -229,7 +229,7 @@ def test_one_objective_with_two_scales_is_refused(tmp_path) -> None:
     twice = table.format("50x", 0.2, "") + table.format("50 X", 0.4, "{}")
     file = written(tmp_path, start + twice.format(""))
 
-    with pytest.raises(BadSettings, match=r"50x is defined twice, with 0\.2 and 0\.4"):
+    with pytest.raises(BadSettingsError, match=r"50x is defined twice, with 0\.2 and 0\.4"):
         settings.read(file, {})
     for told in ("valid_from = 2026-01-01", ""):
         sized = twice.replace("{}", told) if told else twice.replace("0.4", "0.2").format("")
@@ -237,7 +237,7 @@ def test_one_objective_with_two_scales_is_refused(tmp_path) -> None:
 
 
 def test_a_named_file_that_is_missing_is_an_error(tmp_path) -> None:
-    with pytest.raises(BadSettings, match=r"from --config"):
+    with pytest.raises(BadSettingsError, match=r"from --config"):
         settings.find_file(str(tmp_path / "none.toml"), {})
 
 

@@ -11,7 +11,7 @@ from labs.stored_trail import AT, faults, fill
 from servers.databases import tamper
 
 from agent.backup.verification import verify_trail
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store import Entry, NewStatement
 
 FIRST, SECOND = SHA[:16], OTHER[:16]
@@ -108,7 +108,7 @@ def again(store, *, at=AT):
 def test_no_preparation_begins_by_a_clock_that_was_set_back(store):
     freeze(store, "4711", "1", FIRST)
 
-    with pytest.raises(WrongUse, match="Set the clock"):
+    with pytest.raises(UsageError, match="Set the clock"):
         again(store, at=AT - timedelta(days=2))
 
     assert again(store, at=AT - timedelta(minutes=1)) == "2"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from labs.stored import OTHER, SHA, file, finding
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store import NewImage, NewRater, Opinion, Store
 
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -87,7 +87,7 @@ def test_a_change_is_a_row_of_its_own_and_only_where_it_is_allowed(store):
     ann, _ = seats(store)
     store.campaigns.rate(ann, 1, G8, at=AT)
 
-    with pytest.raises(WrongUse, match="no second rating"):
+    with pytest.raises(UsageError, match="no second rating"):
         store.campaigns.rate(ann, 1, Opinion("G", "7", "mean"), at=AT, revision=2)
 
     assert len(store.campaigns.ratings("spring")) == 1
@@ -112,7 +112,7 @@ def test_nothing_is_taken_before_it_opens_or_after_it_closed(store, state):
     if state == "closed":
         store.campaigns.close("spring", by="Lea", at=AT)
 
-    with pytest.raises(WrongUse, match="not open; nothing was kept"):
+    with pytest.raises(UsageError, match="not open; nothing was kept"):
         store.campaigns.rate(ann, 1, G8, at=AT)
 
 
@@ -176,8 +176,8 @@ def test_the_pixels_of_a_campaign_are_not_pruned(store):
 def test_a_taken_name_and_an_unknown_micrograph_are_refused(store):
     planned(store)
 
-    with pytest.raises(WrongUse, match="take another name"):
+    with pytest.raises(UsageError, match="take another name"):
         planned(store)
-    with pytest.raises(WrongUse, match="no micrograph has the id"):
+    with pytest.raises(UsageError, match="no micrograph has the id"):
         store.campaigns.add("x", [NewImage("00" * 8)], [], taxonomy={}, seed=1, by="Lea", at=AT)
     assert store.campaigns.find("x") is None

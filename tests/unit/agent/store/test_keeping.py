@@ -24,7 +24,7 @@ from sqlalchemy import text
 from agent.archive import Archive
 from agent.backup import maintenance
 from agent.cli import console, main
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.service.data_folder import RunLock, agent_name
 from agent.store import Decision, Store, examine_copy
 from agent.store.backup import _swap, copy, put_back
@@ -425,7 +425,7 @@ def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, 
 
     with Store.open(url, site="Plant 1", agent="PC") as store:
         assert [Path(fate.path).name for fate in store.files.iter_status()] == ["a.tif"]
-    with pytest.raises(BadStore, match="holds a postgresql database"):
+    with pytest.raises(StoreError, match="holds a postgresql database"):
         maintenance.restore(tmp_path / "safe.zip", url="sqlite:///x.db", folder=tmp_path / "data",
                             at=AT, progress=lambda *_: None)  # fmt: skip
 
@@ -443,9 +443,9 @@ def test_a_dump_without_a_table_is_refused_before_anything_is_replaced(postgres,
     with psycopg.connect(other.replace("+psycopg", "")) as connection:
         connection.execute("UPDATE site SET name = 'kept'")
 
-    with pytest.raises(BadStore, match="lacks the table saved_view; nothing was restored"):
+    with pytest.raises(StoreError, match="lacks the table saved_view; nothing was restored"):
         put_back(other, dump, aside=tmp_path / "aside.pgdump")
-    with pytest.raises(BadStore, match="lacks the table saved_view"):
+    with pytest.raises(StoreError, match="lacks the table saved_view"):
         examine_copy(dump)
 
     with psycopg.connect(other.replace("+psycopg", "")) as connection:
@@ -477,7 +477,7 @@ def test_a_postgresql_of_a_newer_schema_is_restored_over_and_kept_as_a_dump(
         connection.execute("CREATE TABLE of_tomorrow (site_id integer REFERENCES site (id))")
         connection.execute("CREATE TABLE of_others (id integer)")
 
-    with pytest.raises(BadStore, match="holds the site 'of then', and"):
+    with pytest.raises(StoreError, match="holds the site 'of then', and"):
         maintenance.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
                             progress=lambda *_: None, site="Plant 1")  # fmt: skip
     restored = maintenance.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
@@ -499,7 +499,7 @@ def test_a_restore_that_the_disk_has_no_room_for_leaves_the_database_where_it_is
     file = tmp_path / "martensight.db"
     Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC").close()
 
-    with pytest.raises(BadStore, match="cannot be replaced"):
+    with pytest.raises(StoreError, match="cannot be replaced"):
         _swap(file, tmp_path / "a copy that could not be read", "before-restore-x")
 
     with Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC") as store:

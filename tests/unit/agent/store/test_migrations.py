@@ -19,7 +19,7 @@ from servers.databases import KINDS, empty
 from sqlalchemy import Connection, Engine, inspect
 
 from agent.backup.verification import Outside, verify_trail
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.store import Store, engine, schema
 from agent.store.evidence import guards
 from agent.store.search import search_updates
@@ -202,7 +202,7 @@ def test_a_newer_store_is_refused_in_one_sentence(address) -> None:
     with engine.make_engine(address).begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
 
-    with pytest.raises(BadStore, match=r"newer than this program \(schema 9999"):
+    with pytest.raises(StoreError, match=r"newer than this program \(schema 9999"):
         Store.open(address, site="Plant 1", agent="PC")
 
 
@@ -212,7 +212,7 @@ def test_a_database_of_another_program_is_left_alone(tmp_path) -> None:
         connection.execute("CREATE TABLE micrograph (name TEXT)")
     connection.close()
 
-    with pytest.raises(BadStore, match="was not made by this program"):
+    with pytest.raises(StoreError, match="was not made by this program"):
         Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC")
 
 

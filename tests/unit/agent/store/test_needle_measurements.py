@@ -9,7 +9,7 @@ import pytest
 from labs.stored import AT, OTHER, SHA, finding, taken
 from servers.databases import tamper
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store import NewNeedle, Store
 
 FIELD = SHA[:16]
@@ -74,7 +74,7 @@ def test_a_withdrawn_needle_is_kept_and_not_valid(filled) -> None:
 def test_what_is_no_needle_is_refused_and_nothing_is_written(
     filled, field, needle, by, reason
 ) -> None:
-    with pytest.raises(WrongUse, match=reason):
+    with pytest.raises(UsageError, match=reason):
         filled.needle_measurements.add(field, needle, by=by, at=AT)
 
     assert filled.needle_measurements.list_valid() == []
@@ -83,7 +83,7 @@ def test_what_is_no_needle_is_refused_and_nothing_is_written(
 def test_a_needle_is_withdrawn_only_from_its_own_micrograph(filled) -> None:
     number = filled.needle_measurements.add(FIELD, NEEDLE, by="Ada", at=AT)
 
-    with pytest.raises(WrongUse, match="no measured needle"):
+    with pytest.raises(UsageError, match="no measured needle"):
         filled.needle_measurements.withdraw(OTHER[:16], number, by="Ada", at=AT)
 
     assert len(filled.needle_measurements.list_valid()) == 1

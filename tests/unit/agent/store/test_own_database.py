@@ -83,12 +83,12 @@ def test_another_labs_is_refused_where_the_mark_was_removed(shell, tmp_path) -> 
 
 
 def test_the_service_refuses_it_too(shell) -> None:
-    from agent.errors import BadStore  # noqa: PLC0415 - only here
+    from agent.errors import StoreError  # noqa: PLC0415 - only here
     from agent.service.composition import open_store  # noqa: PLC0415
 
     empty(database(shell))
 
-    with pytest.raises(BadStore, match="the database is empty, but"):
+    with pytest.raises(StoreError, match="the database is empty, but"):
         open_store(read(shell.folder / "agent.toml", {}))
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store import HostState, RingRules, RolloutState, Signature, Store, WantedBundle
 from agent.store.bundles.rollout_plan import assign_rings, compare_answers
 from reports import Message
@@ -266,7 +266,7 @@ def test_of_leads_who_start_at_once_one_does(plant):
         gate.wait()
         try:
             outcomes.append(start(store))
-        except WrongUse:
+        except UsageError:
             outcomes.append(False)
 
     threads = [threading.Thread(target=sign, args=(plant.stores[name],)) for name in PCS[:3]]
@@ -325,12 +325,12 @@ def test_no_other_bundle_is_promoted_during_a_rollout(plant):
         ),
         lambda: plant.one.rollouts.resume(Signature("Lea", "on", AT)),
     ):  # fmt: skip
-        with pytest.raises(WrongUse, match=r"agent models (rollout --stop|promote NAME --rings)"):
+        with pytest.raises(UsageError, match=r"agent models (rollout --stop|promote NAME --rings)"):
             act()
 
 
 def test_rings_need_a_named_pc_and_as_many_signatures_as_a_promotion(plant):
-    with pytest.raises(WrongUse, match=r"Ring 1 has no PC \(PC-99 named\)"):
+    with pytest.raises(UsageError, match=r"Ring 1 has no PC \(PC-99 named\)"):
         start(plant.one, RingRules(("PC-99",)))
 
     shown = {"rings": RULES.to_json()}
@@ -338,7 +338,7 @@ def test_rings_need_a_named_pc_and_as_many_signatures_as_a_promotion(plant):
     wants = {"metrics": {}, "promoters": 2, "instead_of": OLD}
 
     assert plant.one.promotions.sign(NEW, signed, rings=RULES, **wants) is False
-    with pytest.raises(WrongUse, match="Lea signed for a rollout"):
+    with pytest.raises(UsageError, match="Lea signed for a rollout"):
         plant.one.promotions.sign(NEW, Signature("Bob", "yes", late(2)), **wants)
     assert plant.one.promotions.sign(
         NEW, Signature("Bob", "yes", late(2), shown), rings=RULES, **wants
@@ -463,7 +463,7 @@ def do(plant: Plant, tickets: dict, step: str, *rest: int, at: datetime) -> None
     elif step == "stop":
         plant.one.rollouts.stop(by="Rita", at=at)
     elif step == "resume":
-        with suppress(WrongUse):
+        with suppress(UsageError):
             plant.one.rollouts.resume(Signature("Lea", "on", at))
 
 
@@ -563,7 +563,9 @@ def test_the_second_lead_signs_for_the_rings_that_the_first_one_signed_for(plant
         )  # fmt: skip
 
     sign("Lea", 1, RULES)
-    with pytest.raises(WrongUse, match=r"Lea signed for other rings .*share = 0.9 instead of 0.2"):
+    with pytest.raises(
+        UsageError, match=r"Lea signed for other rings .*share = 0.9 instead of 0.2"
+    ):
         sign("Bob", 2, others)
 
     assert plant.one.rollouts.find_latest() is None

@@ -12,7 +12,7 @@ from labs.lab import DAY, Lab
 from labs.two_sites import HERE, THERE, open_lab
 from sqlalchemy import Engine, event, text
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store import Decision, Entry, SearchQuery, Store, engine
 from agent.store.search.search_terms import parse_search, split_terms
 
@@ -289,7 +289,7 @@ def test_a_refused_decision_leaves_the_entry_as_it_was(site) -> None:
     wanted = site.take("G8", name="one.tif")
     site.store.labels.decide(wanted, Decision("code", "Ann", code="G8"), at=DAY)
 
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         site.store.labels.decide(wanted, Decision("code", "Bob", code="M8"), at=DAY)
 
     assert find(site, reviewer="Ann") == [wanted]
@@ -306,7 +306,7 @@ def test_views_are_kept_for_their_owner_alone(site) -> None:
     assert views.delete("Bob", "my view")
     assert not views.delete("Bob", "my view")
     assert len(views.list_all("Ann")) == 1
-    with pytest.raises(WrongUse, match="a name of at most"):
+    with pytest.raises(UsageError, match="a name of at most"):
         views.save("Ann", "x" * 61, "", at=DAY)
 
 

@@ -17,10 +17,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.attributes import set_attribute
 
 from agent.cli.app import main
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store import Decision, RolloutState, Store, engine
 from agent.store.sites.site_guards import find_references
-from agent.store.sites.site_scope import EVERY_SITE, ForeignSite, bind, find_tables
+from agent.store.sites.site_scope import EVERY_SITE, ForeignSiteError, bind, find_tables
 from agent.store.tables import (
     PER_SITE,
     REFERRING,
@@ -99,7 +99,7 @@ def test_a_statement_that_names_no_site_is_refused(stores, address, statement) -
     one, _two = list_sites(address)
     bound = bind(engine.make_engine(address), one)
 
-    with bound.connect() as connection, pytest.raises(ForeignSite):
+    with bound.connect() as connection, pytest.raises(ForeignSiteError):
         connection.execute(statement)
 
 
@@ -107,7 +107,10 @@ def test_a_statement_that_names_another_site_is_refused(stores, address) -> None
     one, two = list_sites(address)
     bound = bind(engine.make_engine(address), one)
 
-    with engine.reading(bound) as session, pytest.raises(ForeignSite, match=f"names site {two}"):
+    with (
+        engine.reading(bound) as session,
+        pytest.raises(ForeignSiteError, match=f"names site {two}"),
+    ):
         session.execute(select(MicrographRow).where(MicrographRow.site_id == two)).all()
 
 
@@ -116,7 +119,7 @@ def test_a_connection_of_no_site_reaches_no_table_of_one(stores, address) -> Non
     unbound = engine.make_engine(address)
     bind(unbound, one)
 
-    with unbound.connect() as connection, pytest.raises(ForeignSite, match="bound to no site"):
+    with unbound.connect() as connection, pytest.raises(ForeignSiteError, match="bound to no site"):
         connection.execute(text("SELECT sha256 FROM micrograph WHERE site_id = 1"))
 
 
@@ -124,7 +127,7 @@ def test_whoever_reads_all_sites_writes_none(stores, address) -> None:
     one, _two = list_sites(address)
     every = bind(engine.make_engine(address), EVERY_SITE)
 
-    with engine.writing(every) as session, pytest.raises(ForeignSite, match="writes none"):
+    with engine.writing(every) as session, pytest.raises(ForeignSiteError, match="writes none"):
         session.execute(insert(Record).values(site_id=one, kind="x", at=AT, facts={}))
 
 
@@ -135,15 +138,15 @@ def test_a_row_of_another_site_is_neither_added_nor_changed_nor_moved(stores, ad
     take(there, OTHER, "b.tif", order="1", specimen="1")
     bound = bind(engine.make_engine(address), one)
 
-    with pytest.raises(ForeignSite), engine.writing(bound) as session:
+    with pytest.raises(ForeignSiteError), engine.writing(bound) as session:
         session.add(Record(site_id=two, kind="x", at=AT))
-    with pytest.raises(ForeignSite), engine.writing(bound) as session:
+    with pytest.raises(ForeignSiteError), engine.writing(bound) as session:
         session.exec(select(MicrographRow)).scalars().one().site_id = two
     with engine.writing(bind(engine.make_engine(address), two)) as session:
         (foreign,) = session.exec(select(MicrographRow)).scalars()
         session.expunge(foreign)
     set_attribute(foreign, "order", "2")  # a row alone refuses it, since it would be lost
-    with pytest.raises(ForeignSite), engine.writing(bound) as session:
+    with pytest.raises(ForeignSiteError), engine.writing(bound) as session:
         session.add(foreign)
 
 
@@ -304,9 +307,9 @@ def test_a_shared_account_logs_in_and_is_changed_at_its_own_site_alone(address) 
         there.accounts.begin("Ada", cookie="c", at=AT)
         assert there.accounts.logged_in("c") is not None
         assert [account.name for account in there.accounts.every()] == ["Ada"]
-        with pytest.raises(WrongUse, match="belongs to the site 'Plant 1'"):
+        with pytest.raises(UsageError, match="belongs to the site 'Plant 1'"):
             there.accounts.set_role("Ada", "admin", by="B", at=AT)
-        with pytest.raises(WrongUse, match="already"):
+        with pytest.raises(UsageError, match="already"):
             there.accounts.add("Ada", kind="person", role="admin", hashed="z", by="B", at=AT)
         here.accounts.set_hash("Ada", "new", by="A", at=AT + timedelta(minutes=1))
         assert there.accounts.logged_in("c") is None
@@ -355,7 +358,7 @@ def test_a_label_names_a_result_of_its_own_micrograph_alone(stores) -> None:
     foreign = there.results.find(OTHER[:16])
     assert foreign is not None
 
-    with pytest.raises(WrongUse, match="no result of the number"):
+    with pytest.raises(UsageError, match="no result of the number"):
         here.labels.decide(
             SHA[:16], Decision("code", "Ada", code="G8", result_seen=foreign.result.id), at=AT
         )
@@ -425,7 +428,7 @@ def test_postgresql_itself_holds_the_sites_apart(owned) -> None:
 def test_a_site_is_not_kept_from_one_transaction_to_another_sites(owned) -> None:
     with Store.open(owned, site=HERE, agent="PC") as store:
         take(store, SHA, "a.tif")
-        with pytest.raises(WrongUse):
+        with pytest.raises(UsageError):
             store.labels.decide("0" * 16, Decision("code", "Ada", code="G8"), at=AT)  # rolled back
         assert store.results.find(SHA[:16]) is not None
         assert len(store.over_all_sites().sites()) == 1

@@ -17,14 +17,14 @@ from labs.stored import AT, FOLDER, OTHER, SHA, claimed, file, finding, taken
 from servers.databases import tamper
 from sqlalchemy import event
 
-from agent.errors import BadStore, WrongUse
+from agent.errors import StoreError, UsageError
 from agent.settings import PROCESS_COLUMNS
 from agent.store import (
     Decision,
-    DecisionConflict,
+    DecisionConflictError,
     SourceHealth,
     Store,
-    StoreFault,
+    StoreFaultError,
     engine,
     store_url,
 )
@@ -834,7 +834,7 @@ def test_of_several_decisions_all_are_stored_or_none(store) -> None:
     taken(store, "a.tif", finding())
     fine = (SHA[:16], Decision("code", "Ada", code="G8"), "any")
 
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         store.labels.decide_all([fine, ("0" * 16, fine[1], "any")], at=AT)
     before = store.labelled_micrographs.list_all()
     store.labels.decide_all([fine], at=AT)
@@ -852,7 +852,7 @@ def test_decisions_that_may_be_skipped_answer_in_their_order(store) -> None:
     first, second = store.labels.decide_all((), or_skip=[fine, unknown], at=AT)
 
     assert isinstance(first, int)
-    assert isinstance(second, WrongUse)
+    assert isinstance(second, UsageError)
     assert [one.label.code for one in store.labelled_micrographs.list_all()] == ["G8"]
 
 
@@ -890,7 +890,7 @@ def test_an_undo_takes_back_one_decision_and_then_the_queue_has_it_again(store) 
     view = store.results.find(SHA[:16])
     assert view is not None
     assert [label.undone for label in view.labels] == [True, True]
-    with pytest.raises(WrongUse, match="no decision to take back"):
+    with pytest.raises(UsageError, match="no decision to take back"):
         store.labels.undo(SHA[:16], by="Bob", at=AT)
 
 
@@ -908,7 +908,7 @@ def test_an_undo_takes_back_one_decision_and_then_the_queue_has_it_again(store) 
 def test_an_incomplete_decision_is_refused(store, decision, sentence) -> None:
     taken(store, "a.tif", finding())
 
-    with pytest.raises(WrongUse, match=sentence):
+    with pytest.raises(UsageError, match=sentence):
         store.labels.decide(SHA[:16], decision, at=AT)
 
     assert len(store.review_queue.list_micrographs()) == 1
@@ -919,11 +919,11 @@ def test_of_two_decisions_on_what_both_saw_one_is_written(address) -> None:
     with Store.open(address, site="Plant 1", agent="PC") as store:
         taken(store, "a.tif", finding())
 
-        def decide(by: str) -> int | DecisionConflict:
+        def decide(by: str) -> int | DecisionConflictError:
             decision = Decision("code", by, code="G8")
             try:
                 return store.labels.decide(SHA[:16], decision, at=AT, expected=None)
-            except DecisionConflict as overtaken:
+            except DecisionConflictError as overtaken:
                 return overtaken
 
         answers = at_once(*(partial(decide, by) for by in ("Ada", "Bob", "Eve", "Kim")))
@@ -941,7 +941,7 @@ def test_a_decision_on_the_label_that_was_seen_is_written(store) -> None:
     again = Decision("code", "Bob", code="G7", comment="looked again")
     second = store.labels.decide(SHA[:16], again, at=AT, expected=first)
 
-    with pytest.raises(DecisionConflict, match="Bob decided in between"):
+    with pytest.raises(DecisionConflictError, match="Bob decided in between"):
         store.labels.decide(SHA[:16], Decision("code", "Eve", code="G7"), at=AT, expected=first)
     (view,) = store.results.iter_all()
     assert view.label.id == second
@@ -951,7 +951,7 @@ def test_who_decides_otherwise_than_was_decided_says_why(store) -> None:
     taken(store, "a.tif", finding())
     store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
 
-    with pytest.raises(WrongUse, match="already decided by Ada"):
+    with pytest.raises(UsageError, match="already decided by Ada"):
         store.labels.decide(SHA[:16], Decision("code", "Bob", code="G7", comment="  "), at=AT)
     store.labels.decide(
         SHA[:16], Decision("code", "Bob", code="G8"), at=AT
@@ -962,7 +962,7 @@ def test_who_decides_otherwise_than_was_decided_says_why(store) -> None:
 
 
 def test_a_decision_on_nothing_is_refused(store) -> None:
-    with pytest.raises(WrongUse, match="no micrograph has the id 'ffff'"):
+    with pytest.raises(UsageError, match="no micrograph has the id 'ffff'"):
         store.labels.decide("ffff", Decision("cannot_tell", "Ada"), at=AT)
 
 
@@ -997,7 +997,7 @@ def test_the_current_bundle_is_the_one_promoted_last(store) -> None:
 
 @pytest.mark.parametrize(("by", "reason"), [("", "better"), ("Ada", " ")])
 def test_a_promotion_needs_a_person_and_a_reason(store, by, reason) -> None:
-    with pytest.raises(WrongUse, match="promotion"):
+    with pytest.raises(UsageError, match="promotion"):
         store.promotions.promote("20261101-aaaaaaaa", by=by, reason=reason, at=AT, metrics={})
 
     assert store.promotions.find_current() is None
@@ -1162,7 +1162,7 @@ def test_the_address_is_the_labs_own_or_a_file_in_the_data_folder(tmp_path) -> N
     ],
 )
 def test_an_address_that_cannot_be_is_one_sentence(url, sentence) -> None:
-    with pytest.raises(BadStore, match=sentence) as caught:
+    with pytest.raises(StoreError, match=sentence) as caught:
         Store.open(url, site="Plant 1", agent="PC")
 
     assert "\n" not in str(caught.value)
@@ -1171,7 +1171,7 @@ def test_an_address_that_cannot_be_is_one_sentence(url, sentence) -> None:
 def test_a_password_is_never_said() -> None:
     url = "postgresql+psycopg://lab:sesame@127.0.0.1:1/x"
 
-    with pytest.raises(BadStore) as caught:
+    with pytest.raises(StoreError) as caught:
         Store.open(url, site="Plant 1", agent="PC")
 
     assert "sesame" not in str(caught.value)
@@ -1181,7 +1181,7 @@ def test_a_file_that_is_no_database_is_one_sentence(tmp_path) -> None:
     broken = tmp_path / "martensight.db"
     broken.write_bytes(b"this is no database, by any reading of its first page" * 40)
 
-    with pytest.raises(BadStore, match=r"not a usable database .*agent restore"):
+    with pytest.raises(StoreError, match=r"not a usable database .*agent restore"):
         Store.open(f"sqlite:///{broken}", site="Plant 1", agent="PC")
 
 
@@ -1206,7 +1206,7 @@ def test_sqlite_is_refused_on_a_network_drive(monkeypatch, tmp_path) -> None:
     assert engine._mount_kind(tmp_path / "nas lab" / "data", mounts) == "cifs"
     assert engine._mount_kind(tmp_path / "data", mounts) == "ext4"
     monkeypatch.setattr(engine, "network_kind", lambda _: "cifs")
-    with pytest.raises(BadStore, match=r"network drive \(cifs\).*PostgreSQL"):
+    with pytest.raises(StoreError, match=r"network drive \(cifs\).*PostgreSQL"):
         Store.open(f"sqlite:///{tmp_path}/martensight.db", site="Plant 1", agent="PC")
 
 
@@ -1219,7 +1219,7 @@ def test_a_locked_database_is_a_fault_to_wait_for(tmp_path, monkeypatch) -> None
         engine.writing(one._engine) as session,
     ):
         session.connection()
-        with pytest.raises(StoreFault, match="locked"):
+        with pytest.raises(StoreFaultError, match="locked"):
             two.files.add([file("a.tif")], at=AT)
 
 
@@ -1230,7 +1230,7 @@ def test_a_full_disk_is_a_fault_that_loses_nothing_and_passes(tmp_path) -> None:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
-        with pytest.raises(StoreFault, match="full"):
+        with pytest.raises(StoreFaultError, match="full"):
             store.files.add([file(f"{n}.tif") for n in range(5000)], at=AT)
 
         assert fates(store) == {"a.tif": "done"}
@@ -1276,7 +1276,7 @@ def test_a_postgresql_that_stops_is_a_fault_and_work_goes_on_when_it_is_back(pos
     store.files.add([file("a.tif")], at=AT)
     postgres.stop()
     try:
-        with pytest.raises(StoreFault, match="database"):
+        with pytest.raises(StoreFaultError, match="database"):
             store.work_queue.claim(1, at=AT, lease_s=60)
     finally:
         postgres.resume()
@@ -1295,7 +1295,7 @@ def test_a_value_that_no_database_keeps_is_refused_in_a_sentence(address, kind, 
             assert store.records.list_after(kind, after) == []  # it keeps a NUL
             return
 
-        with pytest.raises(WrongUse, match="cannot be kept in the database"):
+        with pytest.raises(UsageError, match="cannot be kept in the database"):
             store.records.list_after(kind, after)
 
 

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from agent.backup import maintenance
 from agent.backup.verification import Outside, verify_trail
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.evidence.anchors import NOTES, Anchor, append, list_losses, write_note
 from agent.service.jobs.backup import Anchoring
 from agent.settings import read
@@ -299,9 +299,9 @@ def test_a_note_of_a_restore_that_is_a_link_is_refused(store, outside, tmp_path,
         (note,) = (elsewhere / NOTES).iterdir()
         (notes / note.name).symlink_to(note)
 
-    with pytest.raises(BadStore, match="it is a link, and what it leads to confirms no restore"):
+    with pytest.raises(StoreError, match="it is a link, and what it leads to confirms no restore"):
         verify_trail(store, replace(outside, data=tmp_path / "data"))
-    with pytest.raises(BadStore, match="it is a link"):
+    with pytest.raises(StoreError, match="it is a link"):
         write_note(tmp_path / "data", end)
 
 

@@ -16,7 +16,7 @@ from labs.later_versions import KEPT
 from labs.shell import Shell
 from sqlalchemy import text
 
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.host.systemd import Manager
 from agent.store import Store, Upgrade, schema, store_url
 from agent.store.engine import make_engine
@@ -78,7 +78,7 @@ def beat(url: str, facts: str) -> None:
 def test_an_upgrade_is_refused_while_an_agent_of_the_version_before_runs(tmp_path) -> None:
     url = old_database(tmp_path)
     beat(url, "{}")
-    with pytest.raises(BadStore, match=r"agents of the version before run \(PC-2\)"):
+    with pytest.raises(StoreError, match=r"agents of the version before run \(PC-2\)"):
         upgraded(url, tmp_path)
     assert kept(tmp_path) == []
 
@@ -138,7 +138,7 @@ def test_without_room_for_the_copy_nothing_is_changed(tmp_path, monkeypatch) -> 
     url = old_database(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 90, 10))
 
-    with pytest.raises(BadStore, match=r"Make room for .* nothing was changed"):
+    with pytest.raises(StoreError, match=r"Make room for .* nothing was changed"):
         upgraded(url, tmp_path)
 
     assert kept(tmp_path) == []

@@ -22,7 +22,7 @@ from agent.watch import (
 )
 from agent.watch.fs_events import (
     EventListener,
-    EventsUnavailable,
+    EventsUnavailableError,
     Hints,
     build_unavailable,
     choose_mode,
@@ -715,7 +715,7 @@ def test_reading_a_file_does_not_ring(tmp_path, bell):
 
 
 def test_a_missing_folder_makes_the_bell_deaf_in_one_sentence(tmp_path):
-    with pytest.raises(EventsUnavailable, match="polling instead"):
+    with pytest.raises(EventsUnavailableError, match="polling instead"):
         EventListener(tmp_path / "missing", lambda: None).start()
 
 

@@ -22,7 +22,7 @@ from servers.pages import form_of
 from typer.testing import CliRunner
 
 from agent.cli.app import app
-from agent.errors import BadSettings, WrongUse
+from agent.errors import BadSettingsError, UsageError
 from agent.service import Pages
 from agent.settings import WebSection
 from agent.store import Decision
@@ -56,7 +56,7 @@ def test_no_person_signs_as_the_program(lab, browser_of, name):
 
     assert (by_form.status_code, by_program.status_code) == (422, 422)
     assert lab.store.results.find(public_id).label is None
-    with pytest.raises(WrongUse, match="name of the program"):
+    with pytest.raises(UsageError, match="name of the program"):
         let_in(lab, name, "reviewer")
 
 
@@ -190,7 +190,7 @@ def test_no_more_than_two_passwords_are_hashed_at_once(monkeypatch):
         together.wait(30)
         try:
             return check.is_password(hashed, PASSWORD)
-        except auth.PasswordCheckBusy:
+        except auth.PasswordCheckBusyError:
             return "busy"
 
     with ThreadPoolExecutor(12) as many:
@@ -569,7 +569,7 @@ def raise_the_program(lab, browser, program, field):
 
 
 def give_another_spelling(lab, browser, program, field):
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         let_in(lab, "ANN", "reviewer")
     decide_by_token(lab, browser, program, field, by="ANN")
 
@@ -697,7 +697,7 @@ def test_a_password_that_is_too_easy_or_too_long_is_refused():
         "qwertyuiop1",
         "1234567890",
     ):
-        with pytest.raises(WrongUse, match="password"):
+        with pytest.raises(UsageError, match="password"):
             auth.hash_password(password, name="Robert Stahl")
 
 
@@ -740,7 +740,7 @@ def test_accounts_are_kept_from_the_shell(agent):
     ],
 )
 def test_a_mistake_at_the_shell_is_a_sentence(agent, words):
-    assert isinstance(agent("users", *words, typed=f"{PASSWORD}\n").exception, WrongUse)
+    assert isinstance(agent("users", *words, typed=f"{PASSWORD}\n").exception, UsageError)
 
 
 def test_a_name_is_given_once(agent):
@@ -748,7 +748,7 @@ def test_a_name_is_given_once(agent):
 
     again = agent("users", "add", "Ann", "--password-stdin", typed=f"{PASSWORD}\n")
 
-    assert isinstance(again.exception, WrongUse)
+    assert isinstance(again.exception, UsageError)
 
 
 ALIKE = [
@@ -768,7 +768,7 @@ def test_a_name_that_reads_like_an_account_is_refused(agent):
 
         again = agent("users", "add", alike, "--password-stdin", typed=f"{PASSWORD}\n")
 
-        assert isinstance(again.exception, WrongUse), alike
+        assert isinstance(again.exception, UsageError), alike
         assert "reads like" in str(again.exception) or "already" in str(again.exception), alike
 
 
@@ -852,7 +852,7 @@ def test_only_a_proxy_of_the_settings_says_from_where_a_request_comes(
 def test_a_certificate_without_its_key_is_refused(lab, certificate, missing):
     given_ = dict(zip(("certificate", "key"), map(str, certificate), strict=True)) | {missing: ""}
 
-    with pytest.raises(BadSettings, match="belong together"):
+    with pytest.raises(BadSettingsError, match="belong together"):
         Pages(create_app(desk_of(lab)), WebSection(port=0, **given_))
 
 
@@ -860,5 +860,5 @@ def test_a_certificate_that_is_none_is_refused(lab, tmp_path):
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
 
-    with pytest.raises(BadSettings, match="cannot be used"):
+    with pytest.raises(BadSettingsError, match="cannot be used"):
         Pages(create_app(desk_of(lab)), WebSection(port=0, certificate=str(wrong), key=str(wrong)))

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from labs.lab import HOME, NEXT_DAY, desk_of
 
 from agent.archive import Archive
-from agent.errors import BadSettings
+from agent.errors import BadSettingsError
 from agent.files.pictures import encode_png
 from agent.settings import Settings
 from agent.web import create_app
@@ -89,7 +89,9 @@ def test_a_micrograph_is_compared_with_its_fields_and_the_chart(lab, browser):
 
 def test_a_folder_that_is_missing_is_refused_and_one_that_goes_is_named(lab, folder, tmp_path):
     settings = Settings.model_validate({"review": {"chart": str(tmp_path / "none")}})
-    with pytest.raises(BadSettings, match=r"\[review\] chart: the folder .*none cannot be read"):
+    with pytest.raises(
+        BadSettingsError, match=r"\[review\] chart: the folder .*none cannot be read"
+    ):
         app_of(
             settings,
             store=lab.store,

@@ -21,7 +21,7 @@ from agent.backup.maintenance import back_up
 from agent.files import pictures
 from agent.web import Inbox, create_app
 from agent.web.access import HEAVY, NEEDED
-from agent.web.archive.uploads import Busy, Empty
+from agent.web.archive.uploads import EmptyUploadError, UploadsBusyError
 from agent.web.middleware import Crowd, OwnLimits
 
 
@@ -166,12 +166,12 @@ def test_more_files_at_once_than_may_be_are_told_to_come_again(lab, inbox):
     async def many():
         held = [asyncio.create_task(inbox.receive("a.tif", never_ends(), {})) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(Busy):
+        with pytest.raises(UploadsBusyError):
             await inbox.receive("b.tif", nothing(), {})
         for task in held:
             task.cancel()
         await asyncio.gather(*held, return_exceptions=True)
-        with pytest.raises(Empty):
+        with pytest.raises(EmptyUploadError):
             await inbox.receive("b.tif", nothing(), {})
 
     asyncio.run(many())

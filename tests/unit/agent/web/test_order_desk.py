@@ -12,7 +12,7 @@ from labs.lab import HOME, TAXONOMY, desk_of, minutes
 from labs.order_pages import desk_with, field_of, form_of, labels, order_of, send
 from labs.ordering import AT, Desk
 
-from agent.orders import BadSpecification, Specifications
+from agent.orders import SpecificationError, Specifications
 from agent.orders.judge.assessed import OrderPolicy as Rules
 from agent.store import Decision
 from agent.store.people import auth
@@ -456,7 +456,7 @@ def test_a_size_has_its_own_digits_as_key_and_no_key_begins_another():
 
 def test_the_queue_is_there_also_where_the_file_of_limits_cannot_be_used(lab):
     def broken():
-        raise BadSpecification("feilds: no key is called feilds")
+        raise SpecificationError("feilds: no key is called feilds")
 
     waiting = field_of(lab, "4711", 1, reasons=("uncertain",))
     with TestClient(create_app(replace(desk_of(lab), lab=broken)), base_url=HOME) as browser:

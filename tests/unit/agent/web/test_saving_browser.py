@@ -11,7 +11,7 @@ from labs.lab import HOME, desk_of, minutes
 from servers.browser import CHROMIUM, until, until_ready
 from servers.pages import Server, decided
 
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.store import Decision
 from agent.web import create_app
 
@@ -62,7 +62,7 @@ def test_another_decision_under_the_same_id_is_refused(lab):
     sent(lab, public_id)
 
     assert sent(lab, public_id, code="G7").status_code == 422
-    with pytest.raises(WrongUse, match="was used for another decision"):
+    with pytest.raises(UsageError, match="was used for another decision"):
         lab.store.labels.decide(
             public_id, Decision("code", "Bob", code="G8", decision_id=ID), at=minutes(2000)
         )

@@ -13,7 +13,7 @@ from servers.browser import until_ready
 from servers.pages import served
 
 import reports
-from agent.errors import WrongUse
+from agent.errors import UsageError
 from agent.orders.facts.scale_tracing import (
     find_settled,
     give_scale,
@@ -54,7 +54,7 @@ def test_a_line_over_the_bar_and_its_length_give_the_scale():
     ],
 )
 def test_a_line_that_cannot_be_is_refused_in_a_sentence(start, end, length_um, sentence):
-    with pytest.raises(WrongUse, match=sentence):
+    with pytest.raises(UsageError, match=sentence):
         propose_from_line(start, end, length_um, SIZE)
 
 
@@ -62,7 +62,7 @@ def test_an_objective_holds_for_the_image_size_of_its_entry():
     table = [Calibration("50x", 0.2, *SIZE), Calibration("50x", 0.4, 500, 400)]
 
     assert propose_from_objective(table, "50x", SIZE).um_per_px == 0.2
-    with pytest.raises(WrongUse, match="has no '100x'"):
+    with pytest.raises(UsageError, match="has no '100x'"):
         propose_from_objective(table, "100x", SIZE)
 
 
@@ -325,7 +325,7 @@ def test_another_bundle_is_asked_at_the_scale_that_was_given(bench):
 def test_an_impossible_scale_is_not_recorded(bench):
     view = unknown(bench)
 
-    with pytest.raises(WrongUse, match="implausible"):
+    with pytest.raises(UsageError, match="implausible"):
         give(bench, view, 7.0)
 
     assert bench.store.records.all(GIVEN) == []

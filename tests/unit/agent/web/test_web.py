@@ -16,13 +16,13 @@ from labs.lab import DAY, HOME, Lab, desk_of, minutes
 from labs.lab import NEXT_DAY as NOW
 from servers.pages import PROMISED, form_of
 
-from agent.errors import BadSettings
+from agent.errors import BadSettingsError
 from agent.files.pictures import decode
 from agent.nightly import write_report
 from agent.retrain import send_back
 from agent.retrain.training_set import Collected
 from agent.settings import WebSection
-from agent.store import Decision, StoreFault
+from agent.store import Decision, StoreFaultError
 from agent.web import Inbox, api, create_app, refuse_strangers
 from agent.web.context import LEASE, Leases
 from agent.web.review.images import Linked
@@ -650,7 +650,7 @@ def test_before_the_first_report_the_page_says_when_it_comes(browser):
 
 def test_a_database_that_does_not_answer_is_said_not_thrown(lab, browser, monkeypatch):
     def gone(*_, **__):
-        raise StoreFault("database: locked")
+        raise StoreFaultError("database: locked")
 
     monkeypatch.setattr(type(lab.store.review_queue), "list_micrographs", gone)
 
@@ -671,7 +671,7 @@ def test_a_hostile_name_is_text_on_every_page(lab, ann):
 
 def test_an_address_that_others_reach_is_refused_without_accounts(lab):
     for host in ("0.0.0.0", "192.168.1.9", "lab-pc", "::"):  # noqa: S104 - refused
-        with pytest.raises(BadSettings, match="no accounts"):
+        with pytest.raises(BadSettingsError, match="no accounts"):
             refuse_strangers(WebSection(host=host), lab.store.accounts)
 
 
@@ -992,7 +992,7 @@ def test_whoever_watches_over_the_agent_is_told(lab, browser):
 
 def test_a_store_that_is_gone_is_not_ready(lab, browser, monkeypatch):
     def gone(_):
-        raise StoreFault("database: gone")
+        raise StoreFaultError("database: gone")
 
     monkeypatch.setattr(type(lab.store.review_queue), "count", gone)
 

@@ -20,7 +20,7 @@ from agent.backup import maintenance
 from agent.backup.drill import rehearse_restore
 from agent.backup.facts import name_backup
 from agent.cli import main
-from agent.errors import BadStore
+from agent.errors import StoreError
 from agent.service.data_folder import RunLock
 from agent.service.health.share_facts import describe_overdue, find_newest
 from agent.service.jobs.backup import (
@@ -110,7 +110,7 @@ def test_every_back_up_is_tried_and_a_damaged_one_is_found(lab) -> None:
     held[len(held) // 3] ^= 0xFF
     file.write_bytes(held)
 
-    with pytest.raises(BadStore):
+    with pytest.raises(StoreError):
         maintenance.examine(file)
 
 

@@ -11,7 +11,7 @@ from servers.smtp import Post, serve
 from structlog.testing import capture_logs
 
 from agent.delivery import mail
-from agent.errors import BadSettings
+from agent.errors import BadSettingsError
 from agent.service.jobs.delivery import deliver_reports
 from agent.service.schedule import ReportScheduler
 from agent.settings import read
@@ -245,7 +245,7 @@ def test_a_new_revision_of_a_report_reaches_the_share_and_is_not_mailed_again(la
     ],
 )
 def test_settings_that_cannot_send_are_refused_at_the_start(lab, report, wanted):
-    with pytest.raises(BadSettings, match=wanted):
+    with pytest.raises(BadSettingsError, match=wanted):
         settings_of(lab, report)
 
 

@@ -17,14 +17,14 @@ from labs.small import import_more, past, write_labelled
 from labs.works import crashes, dies, never_ends, quickly, says_no, says_who_it_is
 
 from agent import settings as settings_of
-from agent.errors import BadSettings
+from agent.errors import BadSettingsError
 from agent.retrain import Step
 from agent.retrain.bundle_registry import delete_leftovers, list_bundles
 from agent.service.composition import open_store
 from agent.service.data_folder import TrainingLock, clock
 from agent.service.health.problems import Problems
-from agent.service.jobs.retrain import NoRoom, refuse_without_room, train_in_child
-from agent.service.jobs.supervisor import Cancelled, ChildEnded, run_in_child
+from agent.service.jobs.retrain import NoRoomError, refuse_without_room, train_in_child
+from agent.service.jobs.supervisor import ChildEndedError, JobCancelledError, run_in_child
 from agent.service.schedule import RetrainScheduler, has_enough_new, is_due, is_too_soon, last_due
 from agent.store import Job
 
@@ -106,14 +106,14 @@ def test_a_child_is_another_process_behind_everybody(settings):
 
 
 def test_a_sentence_of_the_work_is_what_its_end_says(settings):
-    with pytest.raises(ChildEnded, match="nothing to learn from"):
+    with pytest.raises(ChildEndedError, match="nothing to learn from"):
         list(run_in_child(says_no, settings, look_every_s=60))
 
 
 def test_a_bug_in_the_work_is_a_sentence_and_its_traceback_stands_in_the_log(settings):
     with (
         structlog.testing.capture_logs() as events,
-        pytest.raises(ChildEnded, match="ZeroDivisionError: a bug"),
+        pytest.raises(ChildEndedError, match="ZeroDivisionError: a bug"),
     ):
         list(run_in_child(crashes, settings, look_every_s=60))
 
@@ -124,7 +124,7 @@ def test_a_bug_in_the_work_is_a_sentence_and_its_traceback_stands_in_the_log(set
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_a_child_that_was_killed_is_said_to_be(settings):
-    with pytest.raises(ChildEnded, match="was killed"):
+    with pytest.raises(ChildEndedError, match="was killed"):
         list(run_in_child(dies, settings, look_every_s=60))
 
 
@@ -155,7 +155,7 @@ def test_how_far_it_is_stands_in_the_status_and_anybody_may_end_it(lab, settings
     assert (job["name"], job["by"]) == ("retrain", "E. Meier")
     assert lab.agent("retrain", "--cancel") == 0
 
-    with pytest.raises(Cancelled, match="cancelled by"):
+    with pytest.raises(JobCancelledError, match="cancelled by"):
         next(steps)
     assert store.jobs.list_running(at=clock()) == []
     assert [job.outcome for job in store.jobs.list_ended("retrain")] == ["cancelled"]
@@ -239,7 +239,7 @@ def test_how_it_ended_stands_in_the_row_and_in_the_trail(settings, store):
 def test_a_work_that_went_wrong_leaves_a_row_that_says_why_and_no_bundle(settings, store):
     before = list_bundles(settings.store.folder)
 
-    with pytest.raises(ChildEnded):
+    with pytest.raises(ChildEndedError):
         list(train_in_child(settings, store, by="E. Meier", work=says_no))
 
     (job,) = store.jobs.list_ended("retrain")
@@ -253,7 +253,7 @@ def test_a_work_that_went_wrong_leaves_a_row_that_says_why_and_no_bundle(setting
 def test_without_room_nothing_is_begun(settings, disk, memory, what):
     (bundle,) = list_bundles(settings.store.folder)
 
-    with pytest.raises(NoRoom, match=what):
+    with pytest.raises(NoRoomError, match=what):
         refuse_without_room(bundle, disk_free=lambda _: disk, memory_free=lambda: memory)
 
 
@@ -382,5 +382,5 @@ def test_a_schedule_that_cannot_be_read_names_what_is_expected(lab, schedule):
     with (lab.folder / "agent.toml").open("a") as file:
         file.write(f'[retrain]\nschedule = "{schedule}"\n')
 
-    with pytest.raises(BadSettings, match="sunday 02:00"):
+    with pytest.raises(BadSettingsError, match="sunday 02:00"):
         settings_of.read(lab.folder / "agent.toml", {})
