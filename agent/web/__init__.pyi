@@ -7,5 +7,5 @@ from .app import (
     create_app as create_app,
     app_of as app_of,
 )
-from .context import Desk as Desk
+from .context import WebContext as WebContext
 from .archive.uploads import Inbox as Inbox

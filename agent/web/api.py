@@ -20,7 +20,7 @@ from agent.triage import is_provisional
 from agent.web import cookies, metrics
 from agent.web.archive.uploads import LONGEST_VALUE, EmptyUploadError, UploadsBusyError
 from agent.web.authentication import may_lead, signing_name, who_is
-from agent.web.context import LONGEST_NAME, Desk, find
+from agent.web.context import LONGEST_NAME, WebContext, find
 from agent.web.models.learning_page import find_use, use_to_json
 from agent.web.orders import orders
 from agent.web.orders.order_board import map_views
@@ -141,7 +141,7 @@ class UndoIn(BaseModel):
     by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S")
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes for programs."""
     routes = APIRouter(prefix="/api/v1", responses=FAULTS)
 
@@ -156,21 +156,21 @@ def router(desk: Desk) -> APIRouter:
         limit: Limit = 100,
     ) -> dict[str, Any]:
         """Find micrographs by content, by any path their file ever had, by order and specimen."""
-        views = desk.store.results.search(
+        views = web.store.results.search(
             sha256=sha256, path=path, order=order, specimen=specimen, limit=limit
         )
-        remember_read(desk, views, cookies.name_of(request))
-        return {"micrographs": list_as_json(desk, views)}
+        remember_read(web, views, cookies.name_of(request))
+        return {"micrographs": list_as_json(web, views)}
 
     @routes.get("/micrographs/{public_id}", response_model=Micrograph)
     def micrograph(request: Request, public_id: str) -> dict[str, Any]:
         """Return one micrograph: its result, its decision and what the decision is used for."""
-        view = find(desk, public_id)
-        remember_read(desk, [view], cookies.name_of(request))
-        own = desk.store.needle_fields.list_of([view.result.id]).get(view.result.id)
+        view = find(web, public_id)
+        remember_read(web, [view], cookies.name_of(request))
+        own = web.store.needle_fields.list_of([view.result.id]).get(view.result.id)
         return as_json(view) | {
             "needles": own and own.to_json(),
-            "learning": use_to_json(find_use(desk, view)),
+            "learning": use_to_json(find_use(web, view)),
         }
 
     @routes.get("/queue", response_model=Queue)
@@ -183,22 +183,22 @@ def router(desk: Desk) -> APIRouter:
         limit: Limit = 100,
     ) -> dict[str, Any]:
         """List the micrographs that wait for a reviewer, highest priority first."""
-        views = desk.store.review_queue.list_micrographs(
+        views = web.store.review_queue.list_micrographs(
             reason=reason, source=source, order=order, limit=limit
         )
-        remember_read(desk, views, cookies.name_of(request))
+        remember_read(web, views, cookies.name_of(request))
         return {
-            "waiting": desk.store.review_queue.count(),
-            "micrographs": list_as_json(desk, views),
+            "waiting": web.store.review_queue.count(),
+            "micrographs": list_as_json(web, views),
         }
 
     @routes.post("/micrographs/{public_id}/decisions", status_code=201, response_model=Decided)
     def decide(request: Request, public_id: str, body: DecisionIn) -> dict[str, Any]:
         """Append a decision; a newer label than `label_seen` is a conflict, never overwritten."""
-        view = find(desk, public_id)
+        view = find(web, public_id)
         decision = decisions.read_decision(
             body.said(),
-            taxonomy=desk.taxonomy,
+            taxonomy=web.taxonomy,
             by=signing_name(request, body.by),
             criterion=body.criterion,
             unsure=body.unsure,
@@ -208,39 +208,39 @@ def router(desk: Desk) -> APIRouter:
             origin="api",
             decision_id=body.decision_id,
         )
-        if missing := request_reason(desk, view, decision, hides=is_blind(view)):
+        if missing := request_reason(web, view, decision, hides=is_blind(view)):
             raise UsageError(missing)
         told = "label_seen" in body.model_fields_set
         number = decisions.decide(
-            desk, public_id, decision, label_seen=body.label_seen if told else "any"
+            web, public_id, decision, label_seen=body.label_seen if told else "any"
         )
-        view = find(desk, public_id)
-        learning = use_to_json(find_use(desk, view))
+        view = find(web, public_id)
+        learning = use_to_json(find_use(web, view))
         return {"label": number, "micrograph": as_json(view) | {"learning": learning}}
 
     @routes.post("/micrographs/{public_id}/undo", status_code=201, response_model=Decided)
     def undo(request: Request, public_id: str, body: UndoIn) -> dict[str, Any]:
         """Undo the current decision; a new row records this and the history is kept."""
         number = decisions.undo(
-            desk, public_id, by=signing_name(request, body.by), any_ones=may_lead(request)
+            web, public_id, by=signing_name(request, body.by), any_ones=may_lead(request)
         )
-        return {"label": number, "micrograph": as_json(find(desk, public_id))}
+        return {"label": number, "micrograph": as_json(find(web, public_id))}
 
     @routes.post("/micrographs", status_code=202, response_model=Taken, openapi_extra=SENT)
     async def submit(request: Request, name: Annotated[str, Query(min_length=1)]) -> dict[str, Any]:
         """Receive a file: the body is its content, `name` its name; other fields: process data."""
-        return await _take_in(desk, request, name)
+        return await _take_in(web, request, name)
 
     @routes.get("/status")
     def status() -> dict[str, Any]:
         """Return the state of the agent, as `agent status --json` prints it."""
-        return desk.status()
+        return web.status()
 
-    _add_orders(routes, desk)
+    _add_orders(routes, web)
     return routes
 
 
-def _add_orders(routes: APIRouter, desk: Desk) -> None:
+def _add_orders(routes: APIRouter, web: WebContext) -> None:
     @routes.get(
         "/orders/{number:path}/report.{kind}", response_class=Response, responses=CUSTOMER_FILES
     )
@@ -259,13 +259,13 @@ def _add_orders(routes: APIRouter, desk: Desk) -> None:
         if orders.ends_in_report(request):
             return JSONResponse(order(request, f"{number}/report.{kind}"))
         who = cookies.name_of(request)
-        return customer_report(desk, number, kind, who=who, language=language, number=statement)
+        return customer_report(web, number, kind, who=who, language=language, number=statement)
 
     @routes.get("/orders/{number:path}", response_model=Order)
     def order(request: Request, number: str) -> dict[str, Any]:
         """Return one order: its conformity, what is missing, and its specimens."""
-        assessed = orders.assessed_of(desk, number)
-        remember_read(desk, map_views(assessed).values(), cookies.name_of(request))
+        assessed = orders.assessed_of(web, number)
+        remember_read(web, map_views(assessed).values(), cookies.name_of(request))
         return order_to_json(assessed)
 
 
@@ -288,8 +288,8 @@ async def refuse_unknown(request: Request) -> None:
         raise HTTPException(422, f"{sentence}{', '.join(known) or 'none'}.")
 
 
-async def _take_in(desk: Desk, request: Request, name: str) -> dict[str, Any]:
-    if desk.inbox is None:
+async def _take_in(web: WebContext, request: Request, name: str) -> dict[str, Any]:
+    if web.inbox is None:
         raise HTTPException(503, "this process takes no files; `agent run` does")
     if int(request.headers.get("content-length", "0")) > LARGEST_FILE_BYTES:
         raise HTTPException(413, TOO_LARGE.format(LARGEST_FILE_BYTES))
@@ -301,7 +301,7 @@ async def _take_in(desk: Desk, request: Request, name: str) -> dict[str, Any]:
     try:
         who = who_is(request)
         sender = who.name if who else ""
-        return await desk.inbox.receive(name, _pieces(request), given, sender=sender)
+        return await web.inbox.receive(name, _pieces(request), given, sender=sender)
     except UploadsBusyError as busy:
         raise HTTPException(503, str(busy), {"Retry-After": "10"}) from busy
     except EmptyUploadError as empty:
@@ -321,7 +321,7 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
         yield piece
 
 
-def health(desk: Desk) -> APIRouter:
+def health(web: WebContext) -> APIRouter:
     """Build the routes for monitoring."""
     routes = APIRouter(include_in_schema=False)
 
@@ -332,21 +332,21 @@ def health(desk: Desk) -> APIRouter:
     @routes.get("/readyz")
     def readyz() -> JSONResponse:
         try:
-            desk.store.review_queue.count()
+            web.store.review_queue.count()
         except (AgentError, StoreFaultError, OSError) as error:
             return JSONResponse({"status": "not ready", "reason": type(error).__name__}, 503)
         return JSONResponse({"status": "ready"})
 
     @routes.get("/metrics")
     def numbers() -> Response:
-        return Response(metrics.written(desk), media_type=metrics.KIND)
+        return Response(metrics.written(web), media_type=metrics.KIND)
 
     return routes
 
 
-def list_as_json(desk: Desk, views: Sequence[MicrographView]) -> list[dict[str, Any]]:
+def list_as_json(web: WebContext, views: Sequence[MicrographView]) -> list[dict[str, Any]]:
     """Return micrographs as `as_json` does, each with its needle lengths in brief, or null."""
-    needles = desk.store.needle_fields.list_of([view.result.id for view in views])
+    needles = web.store.needle_fields.list_of([view.result.id for view in views])
     briefs = {number: field.to_json(is_brief=True) for number, field in needles.items()}
     return [as_json(view) | {"needles": briefs.get(view.result.id)} for view in views]
 

@@ -46,7 +46,7 @@ from agent.web.archive import (
     history,
 )
 from agent.web.authentication import AuthenticationMiddleware
-from agent.web.context import Desk, LearningSetup, TaxonomySetup, UnknownMicrographError
+from agent.web.context import LearningSetup, TaxonomySetup, UnknownMicrographError, WebContext
 from agent.web.cookies import LocaleMiddleware, read_choice
 from agent.web.metrics import MEASURES
 from agent.web.middleware import (
@@ -110,7 +110,7 @@ NOTHING = marked("There is nothing of that name.")
 NO_REPORT = marked(
     "The first is written when the first night is over. To see the running night now: agent report"
 )
-ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
+ROUTERS: tuple[Callable[[WebContext], APIRouter], ...] = (
     api.router,
     archive_api.router,
     order_desk.api_router,
@@ -152,7 +152,7 @@ ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
 
 
 def create_app(
-    desk: Desk,
+    web: WebContext,
     *,
     hosts: Iterable[str] = (),
     idle: timedelta = timedelta(minutes=30),
@@ -163,7 +163,7 @@ def create_app(
     """Build the application.
 
     Args:
-        desk: What the pages and the API work on.
+        web: What the pages and the API work on.
         hosts: Host names that are accepted in addition to those of this PC.
         idle: A browser that sent nothing for longer has to log in again.
         requests: How many requests are answered at once.
@@ -178,24 +178,24 @@ def create_app(
         openapi_url="/api/v1/openapi.json",
         dependencies=[Depends(api.refuse_unknown)],
     )
-    app.state.closing = desk.closing
+    app.state.closing = web.closing
     for build_router in ROUTERS:
-        app.include_router(build_router(desk))
-    _give_files(app, desk)
-    _give_errors(app, desk)
-    _give_refusals(app, desk)
-    _give_last_resort(app, desk, language)
+        app.include_router(build_router(web))
+    _give_files(app, web)
+    _give_errors(app, web)
+    _give_refusals(app, web)
+    _give_last_resort(app, web, language)
     app.add_middleware(OwnLimits)
-    app.add_middleware(AuthenticationMiddleware, known=desk.store.accounts, now=desk.now, idle=idle)
+    app.add_middleware(AuthenticationMiddleware, known=web.store.accounts, now=web.now, idle=idle)
     app.add_middleware(Crowd, requests=requests)
     app.add_middleware(SecurityMiddleware, hosts=tuple(hosts))
     app.add_middleware(StorageWait, wait_s=storage_wait_s)
-    app.add_middleware(ErrorPages, site=desk.site)
+    app.add_middleware(ErrorPages, site=web.site)
     app.add_middleware(LocaleMiddleware, language=language)
     return app
 
 
-def _give_files(app: FastAPI, desk: Desk) -> None:
+def _give_files(app: FastAPI, web: WebContext) -> None:
     @app.get("/static/{name}", include_in_schema=False)
     def static(name: str) -> Response:
         if name not in reports.ASSETS:
@@ -213,22 +213,22 @@ def _give_files(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/reports/{name:path}", include_in_schema=False)
     def report(request: Request, name: str) -> Response:
-        if name in ("", "index.html") and not (desk.reports / "index.html").is_file():
+        if name in ("", "index.html") and not (web.reports / "index.html").is_file():
             facts = {"reviewer": "", "title": _("No report yet"), "sentence": _(NO_REPORT)}
-            return render_page(desk, request, "message", back="", **facts)
+            return render_page(web, request, "message", back="", **facts)
         named = REPORT_NAME.fullmatch(name or "index.html")
-        path = desk.reports / (name or "index.html")
+        path = web.reports / (name or "index.html")
         if named is None or not path.is_file():
             raise UnknownMicrographError(name)
         kind = REPORT_KINDS[path.suffix]
         headers = {"Content-Security-Policy": reports.report_policy()}
         content = path.read_bytes()
-        if path.suffix == ".json" and path.parent == desk.reports:
-            _remember_facts(desk, content, cookies.name_of(request))
+        if path.suffix == ".json" and path.parent == web.reports:
+            _remember_facts(web, content, cookies.name_of(request))
         return Response(content, media_type=kind, headers=headers)
 
 
-def _remember_facts(desk: Desk, content: bytes, who: str) -> None:
+def _remember_facts(web: WebContext, content: bytes, who: str) -> None:
     """Record that a named reader gets the facts of a night, hidden answers too.
 
     Raises:
@@ -239,12 +239,12 @@ def _remember_facts(desk: Desk, content: bytes, who: str) -> None:
     except (ValueError, LookupError, TypeError) as error:
         raise UnknownMicrographError("facts of a night") from error
     for batch in chunks(ids):
-        remember_read(desk, desk.store.search.list_micrographs(batch), who)
+        remember_read(web, web.store.search.list_micrographs(batch), who)
 
 
-def _give_errors(app: FastAPI, desk: Desk) -> None:
+def _give_errors(app: FastAPI, web: WebContext) -> None:
     def say(request: Request, code: int, title: str, sentence: str) -> Response:
-        return _say(desk, request, code, title, sentence)
+        return _say(web, request, code, title, sentence)
 
     def unknown(request: Request, error: Exception) -> Response:
         said = getattr(error, "detail", NOTHING)
@@ -303,16 +303,16 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
     app.add_exception_handler(DecidedMeanwhileError, meanwhile)
 
 
-def _say(desk: Desk, request: Request, code: int, title: str, sentence: str) -> Response:
+def _say(web: WebContext, request: Request, code: int, title: str, sentence: str) -> Response:
     """Return an error, as JSON where a program asks."""
     if request.scope["path"].startswith("/api/"):
         return JSONResponse({"detail": sentence}, code)
     reviewer = cookies.name_of(request)
-    page = render_error(desk.site, request, code, sentence, title=title, reviewer=reviewer)
+    page = render_error(web.site, request, code, sentence, title=title, reviewer=reviewer)
     return HTMLResponse(page, code)
 
 
-def _give_refusals(app: FastAPI, desk: Desk) -> None:
+def _give_refusals(app: FastAPI, web: WebContext) -> None:
     """Answer what a route refuses in the frame of a page, where a browser asked."""
 
     def refused(request: Request, error: Exception) -> Response:
@@ -321,21 +321,21 @@ def _give_refusals(app: FastAPI, desk: Desk) -> None:
         if "text/html" not in request.headers.get("accept", ""):
             return JSONResponse({"detail": said}, code, headers=headers)
         sentence = _(WRONG_METHOD) if code == HTTPStatus.METHOD_NOT_ALLOWED else _(said)
-        answer = _say(desk, request, code, _(TITLES.get(code, TITLES[400])), sentence)
+        answer = _say(web, request, code, _(TITLES.get(code, TITLES[400])), sentence)
         answer.headers.update(headers or {})
         return answer
 
     app.add_exception_handler(HTTPException, refused)
 
 
-def _give_last_resort(app: FastAPI, desk: Desk, language: Language) -> None:
+def _give_last_resort(app: FastAPI, web: WebContext, language: Language) -> None:
     """Answer a fault of ours in the frame of a page; it runs outside every middleware."""
 
     def broke(request: Request, _error: Exception) -> Response:
         if request.scope["path"].startswith("/api/"):
             return JSONResponse({"detail": "internal error"}, 500)
         with reports.speaking(read_choice(request.cookies, language)):
-            page = render_error(desk.site, request, 500, _(FAULT))
+            page = render_error(web.site, request, 500, _(FAULT))
         headers = {**HEADERS, "Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store"}
         return HTMLResponse(page, 500, headers)
 
@@ -372,7 +372,7 @@ def app_of(
             the folder of `[review] chart` is missing.
     """
     refuse_strangers(settings.web, store.accounts)
-    desk = Desk(
+    web = WebContext(
         store=store,
         archive=archive,
         reports=reports_folder(settings.store.folder, store),
@@ -431,7 +431,7 @@ def app_of(
     )
     hosts = (settings.web.host, platform.node(), *settings.web.names)
     return create_app(
-        desk,
+        web,
         hosts=hosts,
         idle=timedelta(minutes=settings.web.lock_after_min),
         requests=settings.web.requests,

@@ -256,7 +256,7 @@ class LearningSetup:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class WebContext:
     """Everything that the pages and the API work on.
 
     Args:
@@ -344,24 +344,24 @@ class UnknownMicrographError(Exception):
     """There is no such micrograph."""
 
 
-def find(desk: Desk, public_id: str) -> MicrographView:
+def find(web: WebContext, public_id: str) -> MicrographView:
     """Return the micrograph with a public id.
 
     Raises:
         UnknownMicrographError: There is none.
     """
-    view = desk.store.results.find(public_id) if ID.fullmatch(public_id) else None
+    view = web.store.results.find(public_id) if ID.fullmatch(public_id) else None
     if view is None:
         raise UnknownMicrographError(public_id)
     return view
 
 
-def read_database_time(desk: Desk) -> datetime:
+def read_database_time(web: WebContext) -> datetime:
     """Return the time by the clock of the database, which all PCs share."""
-    ahead_s = desk.store.agents.measure_clock_ahead_s(now=desk.now)
-    return desk.now() - timedelta(seconds=ahead_s)
+    ahead_s = web.store.agents.measure_clock_ahead_s(now=web.now)
+    return web.now() - timedelta(seconds=ahead_s)
 
 
-def order_rules(desk: Desk) -> OrderPolicy:
+def order_rules(web: WebContext) -> OrderPolicy:
     """Return the lab's order policy; an empty one where there are no settings."""
-    return desk.lab() if desk.lab else OrderPolicy(Specifications(), desk.taxonomy())
+    return web.lab() if web.lab else OrderPolicy(Specifications(), web.taxonomy())

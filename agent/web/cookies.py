@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 import reports
 from agent.store import is_own_name
 from agent.web.authentication import who_is
-from agent.web.context import LONGEST_NAME, Desk
+from agent.web.context import LONGEST_NAME, WebContext
 from reports import LANGUAGES
 from reports import gettext as _
 
@@ -106,7 +106,7 @@ CHOSEN = "language"
 YEAR_S = 365 * 24 * 3600
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the route that changes the language."""
     routes = APIRouter(include_in_schema=False)
 
@@ -116,7 +116,7 @@ def router(desk: Desk) -> APIRouter:
         if to in LANGUAGES:
             _keep(answer, COOKIE, to)
             if who := who_is(request):
-                _record(desk, who.name, to)
+                _record(web, who.name, to)
         return answer
 
     return routes
@@ -128,9 +128,9 @@ def read_choice(cookies: Mapping[str, str], default: Language) -> Language:
     return next((language for language in LANGUAGES if language == wanted), default)
 
 
-def resume_choice(desk: Desk, answer: Response, name: str) -> None:
+def resume_choice(web: WebContext, answer: Response, name: str) -> None:
     """Set the language that an account chose, in whichever browser, as it logs in."""
-    if chosen := _find_recorded(desk, name):
+    if chosen := _find_recorded(web, name):
         _keep(answer, COOKIE, chosen)
     else:
         answer.delete_cookie(COOKIE)
@@ -147,15 +147,15 @@ def find_page_before(request: Request) -> str:
     return f"{path}?{before.query}" if before.query else path
 
 
-def _record(desk: Desk, name: str, language: str) -> None:
-    if _find_recorded(desk, name) != language:
+def _record(web: WebContext, name: str, language: str) -> None:
+    if _find_recorded(web, name) != language:
         facts = {"language": language}
-        desk.store.records.add(CHOSEN, name, by=name, at=desk.now(), facts=facts)
+        web.store.records.add(CHOSEN, name, by=name, at=web.now(), facts=facts)
 
 
-def _find_recorded(desk: Desk, name: str) -> str:
+def _find_recorded(web: WebContext, name: str) -> str:
     """Return the language that an account chose last, "" for none."""
-    records = desk.store.records.all(CHOSEN, name)
+    records = web.store.records.all(CHOSEN, name)
     chosen = str(records[-1].facts.get("language", "")) if records else ""
     return chosen if chosen in LANGUAGES else ""
 

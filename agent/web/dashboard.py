@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
     from agent.nightly.facts.order_status import Instrument
-    from agent.web.context import Desk
+    from agent.web.context import WebContext
 
 
 TICK_S = 1.0
@@ -46,36 +46,36 @@ BEAT_S = 5.0
 AGAIN_MS = 3000
 
 
-def stream_events(desk: Desk) -> StreamingResponse:
+def stream_events(web: WebContext) -> StreamingResponse:
     """Return the stream of one page."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(iter_events(desk), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(iter_events(web), media_type="text/event-stream", headers=headers)
 
 
-async def iter_events(desk: Desk) -> AsyncIterator[str]:
+async def iter_events(web: WebContext) -> AsyncIterator[str]:
     """Yield an event at each change and every `BEAT_S`, until the stream's time is over."""
     loop = asyncio.get_running_loop()
     began_s, beat_s, sent = loop.time(), float("-inf"), ""
     yield f"retry: {AGAIN_MS}\n\n"
     while True:
-        is_read = await _refresh(desk)
-        version, now_s = desk.figures.version, loop.time()
+        is_read = await _refresh(web)
+        version, now_s = web.figures.version, loop.time()
         if is_read and (version != sent or now_s - beat_s >= BEAT_S):
             sent, beat_s = version, now_s
-            yield format_beat(version, desk.now(), desk.zone)
-        if now_s - began_s >= desk.stream_s or desk.closing.is_set():
+            yield format_beat(version, web.now(), web.zone)
+        if now_s - began_s >= web.stream_s or web.closing.is_set():
             break
         await asyncio.sleep(TICK_S)
     yield "event: end\ndata: {}\n\n"
 
 
-async def _refresh(desk: Desk) -> bool:
+async def _refresh(web: WebContext) -> bool:
     """Read the figures where they are due; return False where the database does not answer."""
-    now = desk.now()
-    if not desk.figures.is_due(now):
+    now = web.now()
+    if not web.figures.is_due(now):
         return True
     try:
-        await run_in_threadpool(desk.figures.refresh, partial(read_figures, desk), now=now)
+        await run_in_threadpool(web.figures.refresh, partial(read_figures, web), now=now)
     except StoreFaultError:
         return False
     return True
@@ -103,42 +103,42 @@ LabFact = tuple[str, str, Tone] | tuple[str, str, Tone, str]
 """Name, value, how urgently it needs action, and the page behind it, where there is one."""
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the dashboard."""
     routes = APIRouter()
-    routes.include_router(trends_page.router(desk))
+    routes.include_router(trends_page.router(web))
 
     @routes.get("/", include_in_schema=False)
     def dashboard(request: Request) -> Response:
-        return render_page(desk, request, "dashboard", **_build_facts(desk, request))
+        return render_page(web, request, "dashboard", **_build_facts(web, request))
 
     @routes.get("/today", include_in_schema=False)
     def today(request: Request) -> Response:
-        facts = _build_facts(desk, request)
-        page = render_page(desk, request, "_today", **facts)
+        facts = _build_facts(web, request)
+        page = render_page(web, request, "_today", **facts)
         page.headers.update({VERSION: facts["figures_version"], AT: facts["at"]})
         return page
 
     @routes.get("/events", include_in_schema=False)
     async def events() -> Response:
-        return stream_events(desk)
+        return stream_events(web)
 
     @routes.get("/api/v1/today", response_model=Today, responses=FAULTS)
     def figures() -> dict[str, Any]:
         """Return the numbers of the dashboard: today so far, and what waits for whom."""
-        return figures_to_json(get_figures(desk)[0])
+        return figures_to_json(get_figures(web)[0])
 
     return routes
 
 
-def _build_facts(desk: Desk, request: Request) -> dict[str, Any]:
-    figures, version = get_figures(desk)
+def _build_facts(web: WebContext, request: Request) -> dict[str, Any]:
+    figures, version = get_figures(web)
     has_archive = any(route.path == "/archive" for route in iter_routes(request.app.routes))
-    since = (figures.read_at - HOUR).astimezone(ZoneInfo(desk.zone))
+    since = (figures.read_at - HOUR).astimezone(ZoneInfo(web.zone))
     return {
         "figures": figures,
         "figures_version": version,
-        "at": format_clock(figures.read_at, desk.zone),
+        "at": format_clock(figures.read_at, web.zone),
         "day": figures.day.isoformat(),
         "last_hour": f"since:{since:%Y-%m-%dT%H:%M}",
         "has_archive": has_archive,
@@ -146,7 +146,7 @@ def _build_facts(desk: Desk, request: Request) -> dict[str, Any]:
         "steps": list(_list_first_steps(figures)),
         "needs": list(_list_needs(figures)),
         "largest": max((max(row.share, row.high or 0.0) for row in figures.codes), default=1.0),
-        "lab": [(*fact, "")[:4] for fact in _list_lab_facts(figures, desk.zone)],
+        "lab": [(*fact, "")[:4] for fact in _list_lab_facts(figures, web.zone)],
         "jobs": list(_list_jobs(figures)),
     }
 

@@ -17,7 +17,7 @@ from agent.nightly.page.night_charts import find_open_alarms
 from agent.orders import SpecificationError
 from agent.retrain.bundle_registry import list_bundles
 from agent.store import State
-from agent.web.context import Desk, order_rules
+from agent.web.context import WebContext, order_rules
 from agent.web.orders.order_board import SWEPT
 from agent.web.schemas import CodeToday, SourceToday
 
@@ -108,38 +108,38 @@ class Figures:
         return not any(source.last_file for source in self.sources)
 
 
-def get_figures(desk: Desk) -> tuple[Figures, str]:
+def get_figures(web: WebContext) -> tuple[Figures, str]:
     """Return the figures and their version, read again where they are older than their interval."""
-    return desk.figures.get(partial(read_figures, desk), now=desk.now())
+    return web.figures.get(partial(read_figures, web), now=web.now())
 
 
-def read_figures(desk: Desk) -> Figures:
+def read_figures(web: WebContext) -> Figures:
     """Read the figures; those that take long only where they are older than their interval."""
-    now = desk.now()
-    slow, _version = desk.figures.slow.get(partial(_read_slow, desk, now), now=now)
-    return _build(desk, slow, now)
+    now = web.now()
+    slow, _version = web.figures.slow.get(partial(_read_slow, web, now), now=now)
+    return _build(web, slow, now)
 
 
-def _read_slow(desk: Desk, now: datetime) -> SlowFigures:
-    live = desk.store.live_figures
-    labelled = desk.store.labelled_micrographs.list_blind_since(now - WINDOW)
+def _read_slow(web: WebContext, now: datetime) -> SlowFigures:
+    live = web.store.live_figures
+    labelled = web.store.labelled_micrographs.list_blind_since(now - WINDOW)
     blind = agreement(labelled, until=now)
-    usual, days = _read_usual(desk, now)
+    usual, days = _read_usual(web, now)
     slow = SlowFigures(
         unassigned=live.count_unassigned(),
         disagreed=live.count_disagreed(),
         blind_n=blind.blind_n,
         blind_same=blind.blind_same,
-        instruments=tuple(desk.instruments()) if desk.instruments else (),
+        instruments=tuple(web.instruments()) if web.instruments else (),
         usual=usual,
         usual_days=days,
-        status=desk.status(),
-        proposed=tuple(_list_proposed(desk)),
-        has_accounts=desk.store.accounts.are_there(),
-        alarms=len({group.measure for group in find_open_alarms(desk.store)[1]}),
+        status=web.status(),
+        proposed=tuple(_list_proposed(web)),
+        has_accounts=web.store.accounts.are_there(),
+        alarms=len({group.measure for group in find_open_alarms(web.store)[1]}),
     )
     try:
-        board = desk.board.look(desk.store, lambda: order_rules(desk), now=now, swept=SWEPT)
+        board = web.board.look(web.store, lambda: order_rules(web), now=now, swept=SWEPT)
     except SpecificationError as error:
         return replace(slow, orders_fault=str(error))
     counts: dict[str, int] = {}
@@ -148,25 +148,27 @@ def _read_slow(desk: Desk, now: datetime) -> SlowFigures:
     return replace(slow, orders=counts)
 
 
-def _read_usual(desk: Desk, now: datetime) -> tuple[dict[str, tuple[float, float, float]], int]:
+def _read_usual(
+    web: WebContext, now: datetime
+) -> tuple[dict[str, tuple[float, float, float]], int]:
     """Return code → usual share with its range, and the days that it rests on."""
-    today = now.astimezone(ZoneInfo(desk.zone)).date()
+    today = now.astimezone(ZoneInfo(web.zone)).date()
     days = [today - timedelta(days=back) for back in range(1, USUAL_DAYS + 1)]
-    live = desk.store.live_figures
+    live = web.store.live_figures
 
     def count(day: date) -> dict[str, int]:
-        end = start_of(day + timedelta(days=1), desk.zone)
-        return live.count_codes(start_of(day, desk.zone), end)
+        end = start_of(day + timedelta(days=1), web.zone)
+        return live.count_codes(start_of(day, web.zone), end)
 
-    counts = desk.figures.days.get(days, count)
+    counts = web.figures.days.get(days, count)
     return compute_usual([found for found in counts if found])
 
 
-def _list_proposed(desk: Desk) -> Iterable[str]:
+def _list_proposed(web: WebContext) -> Iterable[str]:
     """Yield the bundles that a lead proposed and another has to sign."""
-    promotions = desk.store.promotions
+    promotions = web.store.promotions
     current = promotions.find_current()
-    for folder in list_bundles(desk.archive.folder)[-NEWEST_BUNDLES:]:
+    for folder in list_bundles(web.archive.folder)[-NEWEST_BUNDLES:]:
         if folder.name != current and promotions.list_signatures(folder.name):
             yield folder.name
 
@@ -196,9 +198,9 @@ def compute_usual(
     return usual, len(days)
 
 
-def _build(desk: Desk, slow: SlowFigures, now: datetime) -> Figures:
-    live, day = desk.store.live_figures, now.astimezone(ZoneInfo(desk.zone)).date()
-    results = live.count_results(start_of(day, desk.zone), now, recent_after=now - HOUR)
+def _build(web: WebContext, slow: SlowFigures, now: datetime) -> Figures:
+    live, day = web.store.live_figures, now.astimezone(ZoneInfo(web.zone)).date()
+    results = live.count_results(start_of(day, web.zone), now, recent_after=now - HOUR)
     last, files = live.list_last_files(), live.count_open_files()
     return Figures(
         day=day,
@@ -208,7 +210,7 @@ def _build(desk: Desk, slow: SlowFigures, now: datetime) -> Figures:
         review=sum(row.review for row in results),
         reviewed=sum(row.review - row.waiting for row in results),
         codes=tuple(_list_codes(results, slow.usual)),
-        waiting=desk.store.review_queue.count(),
+        waiting=web.store.review_queue.count(),
         reasons=live.count_waiting_by_reason(),
         slow=slow,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 
 import reports
-from agent.web.context import Desk, UnknownMicrographError
+from agent.web.context import UnknownMicrographError, WebContext
 from agent.web.pages import render_page
 from reports import gettext as _
 from reports import marked
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the guide."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/help")
     def show_contents(request: Request, q: str = "") -> Response:
         query = " ".join(q[: reports.LONGEST_QUERY].split())
-        return _render(desk, request, query=query, hits=reports.search_guide(query))
+        return _render(web, request, query=query, hits=reports.search_guide(query))
 
     @routes.get("/help/pictures/{name}")
     def show_picture(name: str) -> Response:
@@ -40,14 +40,14 @@ def router(desk: Desk) -> APIRouter:
     def show_page(request: Request, name: str) -> Response:
         if name not in reports.GUIDE_PAGES:
             raise UnknownMicrographError(name)
-        return _render(desk, request, guide=reports.get_guide_page(name))
+        return _render(web, request, guide=reports.get_guide_page(name))
 
     return routes
 
 
-def _render(desk: Desk, request: Request, **found: object) -> Response:
+def _render(web: WebContext, request: Request, **found: object) -> Response:
     shown = {"guide": None, "query": "", "hits": ()} | found
-    return render_page(desk, request, "help", contents=reports.list_guide(), **shown)
+    return render_page(web, request, "help", contents=reports.list_guide(), **shown)
 
 
 REFERENCE = "#/components/schemas/"
@@ -73,13 +73,13 @@ Field = tuple[str, str, str, bool]
 """Name, type in words, meaning, and whether it is required."""
 
 
-def docs_router(desk: Desk) -> APIRouter:
+def docs_router(web: WebContext) -> APIRouter:
     """Build the route of the page."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/docs")
     def docs(request: Request) -> Response:
-        return render_page(desk, request, "api_docs", **build_docs(request.app.openapi()))
+        return render_page(web, request, "api_docs", **build_docs(request.app.openapi()))
 
     return routes
 

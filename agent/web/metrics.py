@@ -16,34 +16,34 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from agent.web.context import Desk
+    from agent.web.context import WebContext
 
 MEASURES = "metrics.prom"
 """File of the data folder to which the agent writes its numbers."""
 KIND = CONTENT_TYPE_PLAIN_0_0_4
 
 
-def written(desk: Desk) -> bytes:
+def written(web: WebContext) -> bytes:
     """Return all numbers in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(_Lab(desk))
+    registry.register(_Lab(web))
     return generate_latest(registry)
 
 
 class _Lab(Collector):
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, web: WebContext) -> None:
+        self._web = web
 
     def describe(self) -> list[Metric]:
         return []  # registering must not read the database
 
     def collect(self) -> Iterator[Metric]:
-        yield from _of_database(self._desk)
-        yield from _of_agent(self._desk)
+        yield from _of_database(self._web)
+        yield from _of_agent(self._web)
 
 
-def _of_database(desk: Desk) -> Iterator[Metric]:
-    store = desk.store
+def _of_database(web: WebContext) -> Iterator[Metric]:
+    store = web.store
     files = GaugeMetricFamily("martensight_files", "Content versions per state.", labels=["state"])
     for state, n in store.files.count_by_state().items():
         files.add_metric([state], n)
@@ -66,11 +66,11 @@ def _of_database(desk: Desk) -> Iterator[Metric]:
     )
 
 
-def _of_agent(desk: Desk) -> Iterator[Metric]:
-    if desk.measures is None:
+def _of_agent(web: WebContext) -> Iterator[Metric]:
+    if web.measures is None:
         return
     try:
-        text = desk.measures.read_text("utf-8")
+        text = web.measures.read_text("utf-8")
     except OSError:  # no agent has run here yet
         return
     yield from text_string_to_metric_families(text)

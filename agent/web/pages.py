@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from agent.web.context import Desk
+    from agent.web.context import WebContext
 
 
 LONGEST_PART, MOST_NAMED = 40, 5
 
 
 def render_page(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     template: str,
     code: int = 200,
@@ -39,7 +39,7 @@ def render_page(
     """Return a page as an answer.
 
     Args:
-        desk: Whose site it is.
+        web: Whose site it is.
         request: Its reader is named at the top.
         template: Name of the template in `reports`.
         code: HTTP status.
@@ -47,8 +47,8 @@ def render_page(
         facts: What the template shows.
     """
     shared = {
-        "site": desk.site,
-        "zone": desk.zone,
+        "site": web.site,
+        "zone": web.zone,
         "reviewer": cookies.name_of(request),
         "passed_over": describe_unknown(request, parts) if parts else "",
     }
@@ -69,7 +69,7 @@ def describe_unknown(request: Request, known: Collection[str]) -> str:
 
 
 def request_name(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     who: str,
     action: str,
@@ -80,7 +80,7 @@ def request_name(
     """Return the page that requests the reviewer's name, None where the name is good.
 
     Args:
-        desk: Whose site it is.
+        web: Whose site it is.
         request: That needs a name.
         who: The name as entered, "" for none.
         action: Where the name is sent.
@@ -91,7 +91,7 @@ def request_name(
     if not wrong:
         return None
     facts = {"reviewer": who, "then": then, "action": action, "wrong": wrong if who else ""}
-    return render_page(desk, request, "name", 422, fields=fields, **facts)
+    return render_page(web, request, "name", 422, fields=fields, **facts)
 
 
 TITLES = {

@@ -238,7 +238,7 @@ class Order(_Answer):
     specimens: list[dict[str, Any]]
 
 
-class DeskOrder(BaseModel):
+class BoardOrder(BaseModel):
     """One order of the order desk."""
 
     order: str
@@ -251,10 +251,10 @@ class DeskOrder(BaseModel):
     sources: list[str]
 
 
-class DeskOrders(BaseModel):
+class BoardOrders(BaseModel):
     """The orders of the order desk."""
 
-    orders: list[DeskOrder]
+    orders: list[BoardOrder]
     unread: int = Field(description="Orders that are still to be read; ask again for them.")
 
 

@@ -22,7 +22,7 @@ from agent.files.csv_export import format_csv
 from agent.nightly.page.night_charts import acknowledge_alarm, describe_alarms, find_open_alarms
 from agent.orders.judge.permissions import require_lead
 from agent.web import cookies
-from agent.web.context import Desk, order_rules
+from agent.web.context import WebContext, order_rules
 from agent.web.dashboard_figures import start_of
 from agent.web.forms import read_stripped_form
 from agent.web.orders.order_desk import is_lead
@@ -109,45 +109,45 @@ def _next(day: date, step: str) -> date:
     return day + timedelta(days=7 if step == "week" else 1)
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the trends."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/trends")
     def trends(request: Request) -> Response:
-        wanted, problem = _read_range(desk, request)
-        return _render(desk, request, wanted, problem)
+        wanted, problem = _read_range(web, request)
+        return _render(web, request, wanted, problem)
 
     @routes.get("/trends.csv")
     def export(request: Request) -> Response:
-        wanted, problem = _read_range(desk, request)
+        wanted, problem = _read_range(web, request)
         if problem:
             raise HTTPException(422, problem)
         headers = {"Content-Disposition": 'attachment; filename="trends.csv"'}
-        text = _format_csv(_count(desk, wanted))
+        text = _format_csv(_count(web, wanted))
         return Response(text.encode("utf-8-sig"), media_type="text/csv", headers=headers)
 
     @routes.post("/trends")
     async def acknowledge(request: Request) -> Response:
         form = await read_stripped_form(request)
-        return await run_in_threadpool(_acknowledge, desk, request, form)
+        return await run_in_threadpool(_acknowledge, web, request, form)
 
     return routes
 
 
-def _acknowledge(desk: Desk, request: Request, form: Mapping[str, str]) -> Response:
+def _acknowledge(web: WebContext, request: Request, form: Mapping[str, str]) -> Response:
     """Acknowledge the alarms of a measure."""
     who = cookies.decides(request, form)
     fields = [(key, form[key]) for key in ("measure", "night", "reason") if key in form]
-    if page := request_name(desk, request, who, "/trends", fields, then="/trends"):
+    if page := request_name(web, request, who, "/trends", fields, then="/trends"):
         return page
-    require_lead(order_rules(desk), who.strip())
+    require_lead(order_rules(web), who.strip())
     acknowledge_alarm(
-        desk.store,
+        web.store,
         form.get("measure", ""),
         by=who.strip(),
         reason=form.get("reason", ""),
-        at=desk.now(),
+        at=web.now(),
         night=form.get("night", ""),
     )
     answer = RedirectResponse("/trends", 303)
@@ -155,12 +155,12 @@ def _acknowledge(desk: Desk, request: Request, form: Mapping[str, str]) -> Respo
     return answer
 
 
-def _read_range(desk: Desk, request: Request) -> tuple[_Range, str]:
+def _read_range(web: WebContext, request: Request) -> tuple[_Range, str]:
     """Return the range that a request asks for, and what of it is not understood."""
     asked = request.query_params
     step, by = asked.get("step", ""), asked.get("by", "")
     step, by = step if step in STEPS else "week", by if by in GROUPS else ""
-    today = desk.now().astimezone(ZoneInfo(desk.zone)).date()
+    today = web.now().astimezone(ZoneInfo(web.zone)).date()
     usual = _begin(today, "week") - timedelta(weeks=USUAL_WEEKS - 1)
     only = asked.get("only", "") if by else ""
     try:
@@ -176,15 +176,15 @@ def _read_range(desk: Desk, request: Request) -> tuple[_Range, str]:
     return _Range(first, last, step, by, only), ""
 
 
-def _count(desk: Desk, wanted: _Range) -> dict[tuple[date, str], _Row]:
+def _count(web: WebContext, wanted: _Range) -> dict[tuple[date, str], _Row]:
     """Return (first day of the step, group) → what is counted, steps in order."""
     steps = wanted.list_steps()
-    starts = [start_of(first, desk.zone) for first, _end in steps]
-    starts.append(start_of(steps[-1][1], desk.zone))
+    starts = [start_of(first, web.zone) for first, _end in steps]
+    starts.append(start_of(steps[-1][1], web.zone))
     rows: dict[tuple[date, str], _Row] = {}
-    blind = desk.store.labelled_micrographs.list_blind_since(starts[0])
+    blind = web.store.labelled_micrographs.list_blind_since(starts[0])
     for (first, _end), (after, until) in zip(steps, pairwise(starts), strict=True):
-        counted = desk.store.live_figures.count_trend(after, until, wanted.by)
+        counted = web.store.live_figures.count_trend(after, until, wanted.by)
         for group, code, n, review, unusual in counted:
             row = rows.setdefault((first, group), _Row())
             row.n, row.review, row.unusual = row.n + n, row.review + review, row.unusual + unusual
@@ -208,14 +208,14 @@ def _name_group(entry: LabelledMicrograph, by: str) -> str:
     return str(entry.process_extra.get("furnace", "")) if by == "furnace" else known.get(by, "")
 
 
-def _render(desk: Desk, request: Request, wanted: _Range, problem: str) -> Response:
-    rows = {} if problem else _count(desk, wanted)
-    night, alarms = find_open_alarms(desk.store)
+def _render(web: WebContext, request: Request, wanted: _Range, problem: str) -> Response:
+    rows = {} if problem else _count(web, wanted)
+    night, alarms = find_open_alarms(web.store)
     groups = Counter[str]()
     for (_first, group), row in rows.items():
         groups[group] += row.n + row.blind
     return render_page(
-        desk,
+        web,
         request,
         "trends",
         422 if problem else 200,
@@ -225,7 +225,7 @@ def _render(desk: Desk, request: Request, wanted: _Range, problem: str) -> Respo
         groups=GROUPS,
         alarms=list(describe_alarms(alarms)),
         night=night,
-        is_lead=bool(alarms) and (not cookies.name_of(request) or is_lead(desk, request)),
+        is_lead=bool(alarms) and (not cookies.name_of(request) or is_lead(web, request)),
         sections=list(_list_sections(rows, wanted, [g for g, _n in groups.most_common()])),
         columns=_list_columns(rows),
         table=list(_list_lines(rows, wanted)),

@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, Lab, desk_of, minutes
+from labs.lab import DAY, HOME, Lab, minutes, web_of
 
 from agent.archive import Archive
 from agent.demo.micrograph import draw_micrograph
@@ -97,7 +97,7 @@ def main(count: int) -> None:
 
 def time_pages(lab: Lab, flagged: list[str]) -> None:
     """Print how long each page takes, median of nine."""
-    with TestClient(create_app(desk_of(lab, at=DAY)), base_url=HOME) as browser:
+    with TestClient(create_app(web_of(lab, at=DAY)), base_url=HOME) as browser:
         for page in PAGES:
             took = []
             for public_id in flagged[:10]:

@@ -15,7 +15,7 @@ import subprocess
 import pytest
 from folders import ROOT
 from labs.lab import NEXT_DAY as NOW
-from labs.lab import desk_of
+from labs.lab import web_of
 
 from agent.service import Pages
 from agent.settings import WebSection
@@ -28,7 +28,7 @@ MACRO = ROOT / "deploy" / "integrations" / "grade_in_martensight.ijm"
 @pytest.fixture
 def url(lab):
     taking = Inbox(lab.folder / "inbox", lab.store, now=lambda: NOW)
-    pages = Pages(create_app(dataclasses.replace(desk_of(lab), inbox=taking)), WebSection(port=0))
+    pages = Pages(create_app(dataclasses.replace(web_of(lab), inbox=taking)), WebSection(port=0))
     pages.start()
     yield pages.url
     pages.stop()

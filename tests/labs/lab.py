@@ -28,7 +28,7 @@ from agent.settings.root import RECIPE
 from agent.store import MicrographResult, Store, schema
 from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile
-from agent.web import Desk
+from agent.web import WebContext
 from labs.predictions import prediction_of
 from model import default_taxonomy
 
@@ -199,9 +199,9 @@ def copy_of(filled: Lab, folder: Path) -> Lab:
     return Lab(folder, filled.source, filled._count)
 
 
-def desk_of(lab: Lab, *, at: datetime = NEXT_DAY) -> Desk:
+def web_of(lab: Lab, *, at: datetime = NEXT_DAY) -> WebContext:
     """Make what is behind the pages of a lab where it is always the same time."""
-    return Desk(
+    return WebContext(
         store=lab.store,
         archive=lab.archive,
         reports=lab.reports,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy as Rules
-from labs.lab import RING_A, TAXONOMY, desk_of
+from labs.lab import RING_A, TAXONOMY, web_of
 
 THREE = RING_A.model_copy(update={"fields": 3})
 
@@ -16,8 +16,8 @@ def rules_of(**given):
     return Rules(Specifications((THREE,)), TAXONOMY, **given)
 
 
-def desk_with(lab, **given):
-    return replace(desk_of(lab), lab=lambda: rules_of(**given))
+def web_with(lab, **given):
+    return replace(web_of(lab), lab=lambda: rules_of(**given))
 
 
 def field_of(lab, order, field, code="G8", **given):

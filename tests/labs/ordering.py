@@ -66,7 +66,7 @@ fields = 3
 """
 
 
-class Desk:
+class OrderingLab:
     """A lab with one order, and the command in its folder."""
 
     def __init__(self, folder, capsys):

@@ -33,7 +33,7 @@ class Clock:
         return self.at
 
 
-class DeskPool:
+class InProcessPool:
     """Reads and crops like the real pool, at this desk: a file is its own picture, whole.
 
     `faults` says what becomes of a file name instead; `meanwhile` is called before each file. Like
@@ -116,7 +116,7 @@ class Bench:
         self._archiving = archiving
         self.source = folder / "export"
         self.source.mkdir()
-        self.clock, self.pool = Clock(), DeskPool()
+        self.clock, self.pool = Clock(), InProcessPool()
         self.store = Store.open("sqlite://", site="Plant 1", agent="PC")
         self.archive = Archive(folder / "data")
         self.pipeline = self.made()

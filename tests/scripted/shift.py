@@ -116,10 +116,10 @@ class Script:
 
 
 class Oracle:
-    """Answers by what was drawn, doubts and all; `desk` tells which field is which."""
+    """Answers by what was drawn, doubts and all; `web` tells which field is which."""
 
-    def __init__(self, name: str, desk: ThisDesk) -> None:
-        self.name, self._desk = name, desk
+    def __init__(self, name: str, pool: InProcessPool) -> None:
+        self.name, self._pool = name, pool
 
     def classify(self, fields):
         return [self._said(one) for one in fields]
@@ -128,7 +128,7 @@ class Oracle:
         return [{"7": 0.1, "8": 0.9} for _ in fields]
 
     def _said(self, one):
-        shot = self._desk.shown[_fingerprint(one.pixels)]
+        shot = self._pool.shown[_fingerprint(one.pixels)]
         said = lab.prediction_of(shot["code"], p_value=0.004 if shot["strange"] else 0.4)
         defects = (f"{shot['defect']}: prepare again",) if shot["defect"] else ()
         return replace(said, bundle=self.name, prediction_set=tuple(shot["codes"]), defects=defects)
@@ -179,7 +179,7 @@ def export(shots: list[Shot], folder: Path, truth: Path) -> None:
     truth.write_text(json.dumps(known), encoding="utf-8")
 
 
-class ThisDesk:
+class InProcessPool:
     """Reads and crops as the workers do, here, and remembers what each crop shows."""
 
     def __init__(self, truth: Path) -> None:
@@ -235,17 +235,17 @@ class Shift:
         return self.at
 
     def pipeline(self, *more: str) -> Pipeline:
-        desk = ThisDesk(self.truth)
+        pool = InProcessPool(self.truth)
         policy = Policy(control_share=0.0, scope=Scope(({"material": "100Cr6"},)))
         return Pipeline(
             store=self.store,
             archive=Archive(self.folder / "data"),
-            pool=desk,
-            classifier=Oracle(self._bundle, desk),
+            pool=pool,
+            classifier=Oracle(self._bundle, pool),
             policy=policy,
             now=self.now,
             sources=SOURCES | dict.fromkeys(more, ManifestProvenance()),
-            earlier=lambda name: (Oracle(name, desk), policy),
+            earlier=lambda name: (Oracle(name, pool), policy),
             ordered=lambda told, _: ("G",) if told.get("order") else (),
         )
 

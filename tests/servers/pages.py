@@ -54,10 +54,10 @@ class Server:
 
 
 @contextmanager
-def served(desk):
+def served(web):
     """The page on a free port of this PC, in a thread of its own."""
     server = uvicorn.Server(
-        uvicorn.Config(create_app(desk), host="127.0.0.1", port=0, log_level="warning")
+        uvicorn.Config(create_app(web), host="127.0.0.1", port=0, log_level="warning")
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from labs.ordering import AT, SETTINGS, Desk
+from labs.ordering import AT, SETTINGS, OrderingLab
 from labs.ordering import DEMAND as OF_THREE
 
 from agent.demo.micrograph import draw_micrograph
@@ -79,7 +79,7 @@ def read_and_crop(path, scale):
     return [replace(one, landmarks=encode_landmarks(one)) for one in crops]
 
 
-class Bench(Desk):
+class Bench(OrderingLab):
     """A lab whose files lie in a watched folder; reviewers label what is drawn, and are sure."""
 
     def __init__(self, folder, capsys):
@@ -164,15 +164,15 @@ def bench(tmp_path, capsys):
 
 
 @pytest.fixture
-def desk(tmp_path, capsys):
-    desk = Desk(tmp_path, capsys)
+def ordering(tmp_path, capsys):
+    ordering = OrderingLab(tmp_path, capsys)
     (tmp_path / "specifications.toml").write_text(DEMAND, encoding="utf-8")
-    yield desk
-    desk.store.close()
+    yield ordering
+    ordering.store.close()
 
 
-def fine(desk, **given):
-    desk.confirm(desk.take(1, **given))
+def fine(ordering, **given):
+    ordering.confirm(ordering.take(1, **given))
 
 
 # --- numbers and names that look alike are one ---------------------------------------------------
@@ -198,66 +198,70 @@ SPELLINGS = {
 }
 
 
-def test_a_coarse_field_under_a_look_alike_number_belongs_to_the_order(desk):
+def test_a_coarse_field_under_a_look_alike_number_belongs_to_the_order(ordering):
     for number in {number for number, _ in SPELLINGS.values()}:
-        fine(desk, order=number)
+        fine(ordering, order=number)
         others = [other for one, other in SPELLINGS.values() if one == number]
-        coarse = {other: desk.take(n, COARSE, order=other) for n, other in enumerate(others, 4)}
+        coarse = {other: ordering.take(n, COARSE, order=other) for n, other in enumerate(others, 4)}
         for public_id in coarse.values():
-            desk.confirm(public_id, COARSE)
+            ordering.confirm(public_id, COARSE)
 
-        order = desk.order(number)
+        order = ordering.order(number)
         fields = {field["id"] for field in order["specimens"][0]["fields"]}
         assert [other for other in coarse if coarse[other] not in fields] == [], number
         assert order["conformity"] == "does_not_conform", number
 
 
 @pytest.mark.parametrize("others", [("47-11", "47/11", "47.11", "47_11"), ("047\u201311",)])
-def test_orders_whose_numbers_differ_in_a_hyphen_name_each_other(desk, others):
+def test_orders_whose_numbers_differ_in_a_hyphen_name_each_other(ordering, others):
     for number in ("4711", *others):
-        fine(desk, order=number)
+        fine(ordering, order=number)
 
-    notes = "; ".join(desk.order("4711")["notes"])
+    notes = "; ".join(ordering.order("4711")["notes"])
     for other in others:
         assert f"order {other} differs in hyphens, slashes or dots alone" in notes, other
-        said = "; ".join(desk.order(other)["notes"])
+        said = "; ".join(ordering.order(other)["notes"])
         assert "order 4711 differs in hyphens, slashes or dots alone" in said, other
-    assert desk.order()["conformity"] == "conforms"
+    assert ordering.order()["conformity"] == "conforms"
 
 
-def test_orders_whose_numbers_differ_in_a_digit_do_not(desk):
-    fine(desk)
-    fine(desk, order="47-12")
+def test_orders_whose_numbers_differ_in_a_digit_do_not(ordering):
+    fine(ordering)
+    fine(ordering, order="47-12")
 
-    assert "differs in hyphens" not in "; ".join(desk.order()["notes"])
+    assert "differs in hyphens" not in "; ".join(ordering.order()["notes"])
 
 
 @pytest.mark.parametrize("pair", [("ÄB1", "AB1"), ("1-23", "12-3"), ("47-11", "4711")])
-def test_numbers_that_differ_in_what_is_seen_stay_two_orders(desk, pair):
+def test_numbers_that_differ_in_what_is_seen_stay_two_orders(ordering, pair):
     number, other = pair
-    fine(desk, order=number)
+    fine(ordering, order=number)
     for n, code in enumerate((FINE, FINE, COARSE), start=1):  # fewer could be a slip's
-        desk.confirm(desk.take(n, code, order=other), code)
+        ordering.confirm(ordering.take(n, code, order=other), code)
 
-    assert desk.order(number)["conformity"] == "conforms"
-    assert desk.order(other)["conformity"] == "does_not_conform"
+    assert ordering.order(number)["conformity"] == "conforms"
+    assert ordering.order(other)["conformity"] == "does_not_conform"
 
 
 @pytest.mark.parametrize("spelling", ["1.", "01\u200b", "０１"])
-def test_one_specimen_under_two_spellings_is_not_two(desk, spelling):
-    (desk.folder / "specifications.toml").write_text(DEMAND + "specimens = 2\n", encoding="utf-8")
-    fine(desk)
-    desk.confirm(desk.take(2, specimen=spelling))
+def test_one_specimen_under_two_spellings_is_not_two(ordering, spelling):
+    (ordering.folder / "specifications.toml").write_text(
+        DEMAND + "specimens = 2\n", encoding="utf-8"
+    )
+    fine(ordering)
+    ordering.confirm(ordering.take(2, specimen=spelling))
 
-    assert desk.order()["missing"] == ["1 of 2 specimens"]
+    assert ordering.order()["missing"] == ["1 of 2 specimens"]
 
 
-def test_specimens_with_a_plus_and_a_minus_are_two(desk):
-    (desk.folder / "specifications.toml").write_text(DEMAND + "specimens = 2\n", encoding="utf-8")
-    fine(desk, specimen="A+")
-    desk.confirm(desk.take(2, specimen="A-"))
+def test_specimens_with_a_plus_and_a_minus_are_two(ordering):
+    (ordering.folder / "specifications.toml").write_text(
+        DEMAND + "specimens = 2\n", encoding="utf-8"
+    )
+    fine(ordering, specimen="A+")
+    ordering.confirm(ordering.take(2, specimen="A-"))
 
-    assert desk.order()["conformity"] == "conforms"
+    assert ordering.order()["conformity"] == "conforms"
 
 
 @pytest.mark.parametrize(
@@ -271,42 +275,42 @@ def test_specimens_with_a_plus_and_a_minus_are_two(desk):
         ("Ada.", "ADA"),
     ],
 )
-def test_one_reviewer_under_two_spellings_does_not_outweigh_a_label(desk, names):
-    fine(desk)
-    coarse = desk.take(4, COARSE)
-    desk.confirm(coarse, COARSE)
+def test_one_reviewer_under_two_spellings_does_not_outweigh_a_label(ordering, names):
+    fine(ordering)
+    coarse = ordering.take(4, COARSE)
+    ordering.confirm(coarse, COARSE)
     for name in names:
         decision = Decision("code", name, code=FINE, comment="seen again")
-        desk.store.labels.decide(coarse, decision, at=NEXT)
+        ordering.store.labels.decide(coarse, decision, at=NEXT)
 
-    assert desk.order()["conformity"] == "undecided"
-    assert "field 4 was G7, labelled by Ada" in "; ".join(desk.order()["missing"])
+    assert ordering.order()["conformity"] == "undecided"
+    assert "field 4 was G7, labelled by Ada" in "; ".join(ordering.order()["missing"])
 
 
-def decide(desk, field, by, code=FINE, *, at=NEXT, **more):
+def decide(ordering, field, by, code=FINE, *, at=NEXT, **more):
     decision = Decision("code", by, code=code, comment="seen again", **more)
-    return desk.store.labels.decide(field, decision, at=at)
+    return ordering.store.labels.decide(field, decision, at=at)
 
 
-def decide_bulk(desk, field, by):
+def decide_bulk(ordering, field, by):
     decision = Decision("code", by, code=FINE, comment="x", bulk=True)
-    desk.store.labels.decide_all([(field, decision, "any")], at=NEXT)
+    ordering.store.labels.decide_all([(field, decision, "any")], at=NEXT)
 
 
-def decide_twice(desk, field, by):
-    decide(desk, field, by)
-    desk.store.labels.undo(field, by=by, at=NEXT + timedelta(hours=2))
-    decide(desk, field, by, at=NEXT + timedelta(hours=3))
+def decide_twice(ordering, field, by):
+    decide(ordering, field, by)
+    ordering.store.labels.undo(field, by=by, at=NEXT + timedelta(hours=2))
+    decide(ordering, field, by, at=NEXT + timedelta(hours=3))
 
 
-def decide_by_command(desk, field, by):
+def decide_by_command(ordering, field, by):
     words = ("review", "label", field, FINE, "--comment", "x", "--by", by)
-    assert desk.agent(*words) == 0, desk.err
+    assert ordering.agent(*words) == 0, ordering.err
 
 
-def decide_by_api(desk, field, by):
+def decide_by_api(ordering, field, by):
     sent = {"by": by, "code": FINE, "comment": "x"}
-    answer = desk.browser().post(f"/api/v1/micrographs/{field}/decisions", json=sent)
+    answer = ordering.browser().post(f"/api/v1/micrographs/{field}/decisions", json=sent)
     assert answer.status_code == 201, answer.text
 
 
@@ -328,61 +332,61 @@ ONE_VOTER = {
 
 
 @pytest.mark.parametrize("way", ONE_VOTER)
-def test_no_way_of_one_voter_outweighs_a_breaking_label(desk, way):
-    fine(desk)
-    coarse = desk.take(4, COARSE)
-    desk.confirm(coarse, COARSE)
+def test_no_way_of_one_voter_outweighs_a_breaking_label(ordering, way):
+    fine(ordering)
+    coarse = ordering.take(4, COARSE)
+    ordering.confirm(coarse, COARSE)
     for act, by in ONE_VOTER[way]:
-        act(desk, coarse, by)
+        act(ordering, coarse, by)
 
-    assert desk.order()["conformity"] != "conforms"
+    assert ordering.order()["conformity"] != "conforms"
 
 
 @pytest.mark.parametrize("way", [name for name in ONE_VOTER if "author" not in name])
-def test_no_way_of_one_voter_is_a_second_look(desk, way):
-    fine(desk)
-    field = desk.take(4, reasons=("uncertain",), thresholds={"double_share": 1.0})
+def test_no_way_of_one_voter_is_a_second_look(ordering, way):
+    fine(ordering)
+    field = ordering.take(4, reasons=("uncertain",), thresholds={"double_share": 1.0})
     for act, by in ONE_VOTER[way]:
-        act(desk, field, by)
+        act(ordering, field, by)
 
-    view = desk.store.results.find(field)
+    view = ordering.store.results.find(field)
     assert (view.label, len(view.votes) < 2) == (None, True)
 
 
 IMPORTED = Decision("code", "file", code=FINE, origin="import_for_orders")
 
 
-def test_labels_of_files_are_no_second_look_whatever_names_they_hold(desk):
-    fine(desk)
-    field = desk.take(4, reasons=("uncertain",), thresholds={"double_share": 1.0})
+def test_labels_of_files_are_no_second_look_whatever_names_they_hold(ordering):
+    fine(ordering)
+    field = ordering.take(4, reasons=("uncertain",), thresholds={"double_share": 1.0})
     for name in ("Bob", "Eve", "Zoe"):
-        desk.store.labels.decide(field, replace(IMPORTED, by=name), at=NEXT)
-    before = desk.store.results.find(field).label
-    decide(desk, field, "Ada")
+        ordering.store.labels.decide(field, replace(IMPORTED, by=name), at=NEXT)
+    before = ordering.store.results.find(field).label
+    decide(ordering, field, "Ada")
 
-    assert (before, desk.store.results.find(field).label) == (None, None)
+    assert (before, ordering.store.results.find(field).label) == (None, None)
 
 
-def test_labels_of_files_outweigh_no_label_though_a_reviewer_agrees(desk):
-    fine(desk)
-    coarse = desk.take(4, COARSE)
+def test_labels_of_files_outweigh_no_label_though_a_reviewer_agrees(ordering):
+    fine(ordering)
+    coarse = ordering.take(4, COARSE)
     for name in ("Bob", "Eve"):
-        desk.store.labels.decide(coarse, replace(IMPORTED, by=name), at=NEXT)
-    decide(desk, coarse, "Ada", COARSE)
-    decide(desk, coarse, "Zoe")
+        ordering.store.labels.decide(coarse, replace(IMPORTED, by=name), at=NEXT)
+    decide(ordering, coarse, "Ada", COARSE)
+    decide(ordering, coarse, "Zoe")
 
-    assert desk.order()["conformity"] != "conforms"
+    assert ordering.order()["conformity"] != "conforms"
 
 
-def test_two_other_reviewers_outweigh_a_label(desk):
-    fine(desk)
-    field = desk.take(4, FINE)
-    desk.confirm(field, COARSE, why="looked coarse")
+def test_two_other_reviewers_outweigh_a_label(ordering):
+    fine(ordering)
+    field = ordering.take(4, FINE)
+    ordering.confirm(field, COARSE, why="looked coarse")
     for name in ("Bob Lee", "Eve"):
         decision = Decision("code", name, code=FINE, comment="seen again")
-        desk.store.labels.decide(field, decision, at=NEXT)
+        ordering.store.labels.decide(field, decision, at=NEXT)
 
-    assert desk.order()["conformity"] == "conforms"
+    assert ordering.order()["conformity"] == "conforms"
 
 
 # --- rules have dates, whether or not a page was opened ------------------------------------------
@@ -1070,44 +1074,46 @@ def test_a_scale_bar_in_every_plane_makes_two_places_no_single_one(bench):
 # --- places --------------------------------------------------------------------------------------
 
 
-def crops(desk, width, step, demand=OF_THREE):
-    (desk.folder / "specifications.toml").write_text(demand, encoding="utf-8")
+def crops(ordering, width, step, demand=OF_THREE):
+    (ordering.folder / "specifications.toml").write_text(demand, encoding="utf-8")
     strip = steel(7, size=(width + 2 * step, 360))
     for n in range(3):
         pixels = np.ascontiguousarray(strip[:, n * step : n * step + width])
-        desk.confirm(desk.take(n + 1, pixels=pixels))
+        ordering.confirm(ordering.take(n + 1, pixels=pixels))
 
 
-def test_fields_that_overlap_by_a_tenth_are_distinct_places(desk):
-    crops(desk, 480, 432)
+def test_fields_that_overlap_by_a_tenth_are_distinct_places(ordering):
+    crops(ordering, 480, 432)
 
-    assert desk.order()["conformity"] == "conforms"
-
-
-def test_fields_that_overlap_by_more_than_a_quarter_are_one(desk):
-    crops(desk, 480, 340)
-
-    assert desk.order()["missing"][0].startswith("specimen 01: 1 of 3 fields; field 1 and field 2")
+    assert ordering.order()["conformity"] == "conforms"
 
 
-def test_the_area_of_overlapping_fields_is_counted_once(desk):
+def test_fields_that_overlap_by_more_than_a_quarter_are_one(ordering):
+    crops(ordering, 480, 340)
+
+    assert ordering.order()["missing"][0].startswith(
+        "specimen 01: 1 of 3 fields; field 1 and field 2"
+    )
+
+
+def test_the_area_of_overlapping_fields_is_counted_once(ordering):
     each = 480 * 360 * 0.12**2 / 1e6
-    crops(desk, 480, 432, OF_THREE + f"area_mm2 = {2.9 * each:.6f}\n")
+    crops(ordering, 480, 432, OF_THREE + f"area_mm2 = {2.9 * each:.6f}\n")
 
-    assert "mm²" in desk.order()["missing"][0]
+    assert "mm²" in ordering.order()["missing"][0]
 
 
-def test_a_patchwork_of_places_that_count_already_is_no_further_place(desk):
-    (desk.folder / "specifications.toml").write_text(
+def test_a_patchwork_of_places_that_count_already_is_no_further_place(ordering):
+    (ordering.folder / "specifications.toml").write_text(
         DEMAND.replace("fields = 1", "fields = 5"), encoding="utf-8"
     )
     places = [steel(20 + n, size=(640, 480)) for n in range(4)]
     for n, pixels in enumerate(places):
-        desk.confirm(desk.take(n, pixels=pixels))
+        ordering.confirm(ordering.take(n, pixels=pixels))
     patches = [pixels[:, 150 * n : 150 * (n + 1)] for n, pixels in enumerate(places)]
-    desk.confirm(desk.take(6, pixels=np.ascontiguousarray(np.hstack(patches))))
+    ordering.confirm(ordering.take(6, pixels=np.ascontiguousarray(np.hstack(patches))))
 
-    assert desk.order()["conformity"] == "undecided"
+    assert ordering.order()["conformity"] == "undecided"
 
 
 EDITS = {
@@ -1131,14 +1137,14 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edited_copy_of_a_place_is_no_further_field(desk, edit):
-    (desk.folder / "specifications.toml").write_text(OF_THREE, encoding="utf-8")
+def test_an_edited_copy_of_a_place_is_no_further_field(ordering, edit):
+    (ordering.folder / "specifications.toml").write_text(OF_THREE, encoding="utf-8")
     whole = steel(31, size=(720, 540))
-    desk.confirm(desk.take(1, pixels=np.ascontiguousarray(whole[90:450, 120:600])))
-    desk.confirm(desk.take(2, pixels=steel(32, size=(480, 360))))
-    desk.confirm(desk.take(3, pixels=np.ascontiguousarray(EDITS[edit](whole))))
+    ordering.confirm(ordering.take(1, pixels=np.ascontiguousarray(whole[90:450, 120:600])))
+    ordering.confirm(ordering.take(2, pixels=steel(32, size=(480, 360))))
+    ordering.confirm(ordering.take(3, pixels=np.ascontiguousarray(EDITS[edit](whole))))
 
-    assert "2 of 3 fields; field 1 and field 3 show one place" in desk.order()["missing"][0]
+    assert "2 of 3 fields; field 1 and field 3 show one place" in ordering.order()["missing"][0]
 
 
 # --- acts of people who are no leads -------------------------------------------------------------
@@ -1153,31 +1159,31 @@ ACTS = {
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_no_decision_of_a_reviewer_lets_a_coarse_field_leave_the_count(desk, act):
-    fine(desk)
-    field = desk.take(4, COARSE)
+def test_no_decision_of_a_reviewer_lets_a_coarse_field_leave_the_count(ordering, act):
+    fine(ordering)
+    field = ordering.take(4, COARSE)
 
-    assert desk.agent("review", "label", field, *ACTS[act], "--by", "Ada") == 0
-    assert desk.order()["conformity"] == "undecided"
+    assert ordering.agent("review", "label", field, *ACTS[act], "--by", "Ada") == 0
+    assert ordering.order()["conformity"] == "undecided"
 
 
-def test_a_field_of_another_subtype_is_named_with_it(desk):
-    fine(desk)
-    field = desk.take(4, "B8")
-    desk.agent("review", "label", field, "--unusable", "stained", "--by", "Ada")
+def test_a_field_of_another_subtype_is_named_with_it(ordering):
+    fine(ordering)
+    field = ordering.take(4, "B8")
+    ordering.agent("review", "label", field, "--unusable", "stained", "--by", "Ada")
 
-    assert "field 4 could be B8: a lead decides" in desk.order()["missing"][0]
+    assert "field 4 could be B8: a lead decides" in ordering.order()["missing"][0]
 
 
 PREPARATIONS = ["2", "0", "A", "1.5", "999999999999999999999"]
 
 
 @pytest.mark.parametrize("preparation", PREPARATIONS)
-def test_a_coarse_field_stays_whatever_the_later_preparation_is_called(desk, preparation):
-    desk.confirm(desk.take(1, COARSE), COARSE)
-    desk.confirm(desk.take(2, preparation=preparation, at=NEXT))
+def test_a_coarse_field_stays_whatever_the_later_preparation_is_called(ordering, preparation):
+    ordering.confirm(ordering.take(1, COARSE), COARSE)
+    ordering.confirm(ordering.take(2, preparation=preparation, at=NEXT))
 
-    assert desk.order()["conformity"] != "conforms"
+    assert ordering.order()["conformity"] != "conforms"
 
 
 NOTES = ["order: CTRL", "specimen: 77", "preparation: 0", "material: 42CrMo4", "field: 1", "order:"]

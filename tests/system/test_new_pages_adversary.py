@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, NEXT_DAY, SETTINGS, Lab, desk_of
+from labs.lab import DAY, HOME, NEXT_DAY, SETTINGS, Lab, web_of
 from labs.order_acts import AT, Plant
 
 from agent.cli import main
@@ -29,13 +29,13 @@ def plant(tmp_path):
 
 
 @pytest.fixture
-def desk(lab):
-    return desk_of(lab, at=DAY)
+def web(lab):
+    return web_of(lab, at=DAY)
 
 
 @pytest.fixture
-def browser(desk):
-    with TestClient(create_app(desk), base_url=HOME) as client:
+def browser(web):
+    with TestClient(create_app(web), base_url=HOME) as client:
         client.cookies.set("reviewer", "Ann")
         yield client
 
@@ -81,7 +81,7 @@ def test_the_dashboard_counts_an_answer_once_a_reviewer_may_see_it(lab, browser)
     lab.take("G8")
 
     def count():
-        found = TestClient(create_app(desk_of(lab, at=DAY)), base_url=HOME).get("/api/v1/today")
+        found = TestClient(create_app(web_of(lab, at=DAY)), base_url=HOME).get("/api/v1/today")
         return {row["code"]: row["n"] for row in found.json()["codes"]}
 
     assert count() == {"G8": 2}
@@ -122,7 +122,7 @@ def test_the_map_of_a_hidden_answer_is_no_picture_until_the_decision(lab, browse
 
 
 def test_with_answers_hidden_the_archive_counts_no_code_and_a_search_for_it_is_remembered(
-    lab, desk, browser
+    lab, web, browser
 ):
     one = lab.take("G7", name="one.tif", reasons=("uncertain",))
     browser.cookies.set("blind_first", "1")
@@ -131,10 +131,10 @@ def test_with_answers_hidden_the_archive_counts_no_code_and_a_search_for_it_is_r
     for query in ("", "?q=one", "?month=2026-11"):
         page = browser.get(f"/archive{query}").text
         assert "G7" not in re.sub(r"<option .*?</option>", "", page)  # every code of the taxonomy
-    assert not desk.shown.has("Ann", result)
+    assert not web.shown.has("Ann", result)
     browser.get("/archive?q=one+g7")
 
-    assert desk.shown.has("Ann", result)
+    assert web.shown.has("Ann", result)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_with_answers_hidden_the_archive_counts_no_code_and_a_search_for_it_is_r
         ("/archive/export", {"as": "csv"}),
     ],
 )
-def test_an_answer_that_was_read_elsewhere_makes_no_blind_decision(lab, desk, browser, path, sent):
+def test_an_answer_that_was_read_elsewhere_makes_no_blind_decision(lab, web, browser, path, sent):
     one = lab.take("G7", reasons=("uncertain",), **KEYS)
     browser.cookies.set("blind_first", "1")
     path = path.replace("ID", one)
@@ -157,23 +157,23 @@ def test_an_answer_that_was_read_elsewhere_makes_no_blind_decision(lab, desk, br
     answer = browser.post(path, data=sent) if sent else browser.get(path)
 
     assert answer.status_code == 200
-    assert desk.shown.has("Ann", lab.store.results.find(one).result.id)
+    assert web.shown.has("Ann", lab.store.results.find(one).result.id)
 
 
-def test_the_facts_of_a_night_that_were_read_make_no_blind_decision(lab, desk, browser):
+def test_the_facts_of_a_night_that_were_read_make_no_blind_decision(lab, web, browser):
     one = lab.take("G7", reasons=("control_sample",), **KEYS)
     write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=NEXT_DAY)
     result = lab.store.results.find(one).result.id
 
     browser.get(f"/reports/{DAY.date()}.html")
-    assert not desk.shown.has("Ann", result)
+    assert not web.shown.has("Ann", result)
     facts = browser.get(f"/reports/{DAY.date()}.json").json()
 
     assert [entry["result"]["structure_code"] for entry in facts["micrographs"]] == ["G7"]
-    assert desk.shown.has("Ann", result)
+    assert web.shown.has("Ann", result)
 
 
-def test_damaged_facts_of_a_night_are_not_served(lab, desk, browser):
+def test_damaged_facts_of_a_night_are_not_served(lab, web, browser):
     one = lab.take("G7", reasons=("control_sample",), **KEYS)
     write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=NEXT_DAY)
     path = lab.reports / f"{DAY.date()}.json"
@@ -183,7 +183,7 @@ def test_damaged_facts_of_a_night_are_not_served(lab, desk, browser):
 
     assert answer.status_code == 404
     assert "G7" not in answer.text
-    assert not desk.shown.has("Ann", lab.store.results.find(one).result.id)
+    assert not web.shown.has("Ann", lab.store.results.find(one).result.id)
 
 
 def test_the_report_of_a_night_does_not_tell_a_label_that_is_suspect(tmp_path):
@@ -206,13 +206,13 @@ def test_the_report_of_a_night_does_not_tell_a_label_that_is_suspect(tmp_path):
     assert pages[0] == pages[1]
 
 
-def test_a_program_that_reads_the_queue_shows_nobody_anything(lab, desk, browser):
+def test_a_program_that_reads_the_queue_shows_nobody_anything(lab, web, browser):
     one = lab.take("G7", reasons=("uncertain",))
     browser.cookies.clear()
 
     browser.get("/api/v1/queue")
 
-    assert not desk.shown.has("Ann", lab.store.results.find(one).result.id)
+    assert not web.shown.has("Ann", lab.store.results.find(one).result.id)
 
 
 def test_the_report_of_a_night_leads_to_a_decision_and_does_not_tell_the_answer(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, desk_of
+from labs.lab import DAY, HOME, web_of
 from labs.two_sites import HERE, HIDDEN, Known, World, nowhere, open_lab, sqlite_world, world
 
 from agent.web.app import create_app
@@ -155,7 +155,7 @@ def ask(client: TestClient, route: APIRoute, known: Known) -> dict[str, tuple[in
 def client(world: World) -> Iterator[TestClient]:
     """The pages of the first site, that anybody on this PC may use."""
     lab = open_lab(world.folder, world.address, HERE)
-    app = create_app(desk_of(lab))
+    app = create_app(web_of(lab))
     with TestClient(app, base_url=HOME, follow_redirects=False) as browser:
         browser.post("/review/name", data={"by": "Eve"})
         yield browser
@@ -218,7 +218,7 @@ def test_a_log_in_of_another_site_is_none_here(world: World, client: TestClient)
 def test_a_token_of_another_sites_program_opens_nothing(world: World) -> None:
     lab = open_lab(world.folder, world.address, HERE)
     lab.store.accounts.add("here", kind="program", role="admin", hashed="9" * 64, by="x", at=DAY)
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as browser:
         told = {"Authorization": f"Bearer {world.known.program}"}
 
         assert browser.get("/api/v1/queue", headers=told).status_code == 401

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from agent.store import MicrographView, SearchPage
-    from agent.web.context import Desk
+    from agent.web.context import WebContext
 
 Pairs = list[tuple[str, str]]
 Ids = Annotated[list[str], Form(default_factory=list)]
@@ -83,13 +83,13 @@ OUTCOMES = {
 }
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the archive."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/archive")
     def archive(request: Request) -> Response:
-        return render_archive(desk, request)
+        return render_archive(web, request)
 
     @routes.post("/archive/review")
     def request_reviews(
@@ -102,12 +102,12 @@ def router(desk: Desk) -> APIRouter:
         who = cookies.decides(request, {"by": by})
         fields = [("micrograph", public_id) for public_id in micrograph]
         fields += [("reason", reason), ("back", back)]
-        if refused := _request_name(desk, request, who, fields):
+        if refused := _request_name(web, request, who, fields):
             return refused
         try:
-            n = archive_acts.request_reviews(desk, micrograph, reason, by=who.strip())
+            n = archive_acts.request_reviews(web, micrograph, reason, by=who.strip())
         except SetupError as error:
-            return refuse(desk, request, back, error)
+            return refuse(web, request, back, error)
         return go_back(back, who, reviewed=str(n))
 
     @routes.post("/archive/campaign")
@@ -123,12 +123,12 @@ def router(desk: Desk) -> APIRouter:
         who = cookies.decides(request, {"by": by})
         fields = [("micrograph", public_id) for public_id in micrograph]
         fields += [("name", name), ("raters", raters), ("back", back)]
-        if refused := _request_name(desk, request, who, fields):
+        if refused := _request_name(web, request, who, fields):
             return refused
         try:
-            n = archive_acts.plan_campaign(desk, micrograph, name, raters, by=who.strip())
+            n = archive_acts.plan_campaign(web, micrograph, name, raters, by=who.strip())
         except SetupError as error:
-            return refuse(desk, request, back, error)
+            return refuse(web, request, back, error)
         return go_back(back, who, planned=str(n))
 
     @routes.post("/archive/export")
@@ -139,16 +139,16 @@ def router(desk: Desk) -> APIRouter:
         back: Annotated[str, Form()] = "",
     ) -> Response:
         try:
-            query, who = read_query(desk, keep_known(back)), cookies.name_of(request)
-            return archive_acts.export(desk, micrograph, query, form, who=who)
+            query, who = read_query(web, keep_known(back)), cookies.name_of(request)
+            return archive_acts.export(web, micrograph, query, form, who=who)
         except SetupError as error:
-            return refuse(desk, request, back, error)
+            return refuse(web, request, back, error)
 
-    _add_views(routes, desk)
+    _add_views(routes, web)
     return routes
 
 
-def _add_views(routes: APIRouter, desk: Desk) -> None:
+def _add_views(routes: APIRouter, web: WebContext) -> None:
     @routes.post("/archive/views")
     def save_view(
         request: Request,
@@ -157,13 +157,13 @@ def _add_views(routes: APIRouter, desk: Desk) -> None:
         by: Annotated[str, Form()] = "",
     ) -> Response:
         who = cookies.decides(request, {"by": by})
-        if refused := _request_name(desk, request, who, [("name", name), ("query", query)]):
+        if refused := _request_name(web, request, who, [("name", name), ("query", query)]):
             return refused
         kept = urlencode(keep_known(query))
         try:
-            desk.store.saved_views.save(who.strip(), name, kept, at=desk.now())
+            web.store.saved_views.save(who.strip(), name, kept, at=web.now())
         except SetupError as error:
-            return refuse(desk, request, query, error)
+            return refuse(web, request, query, error)
         return go_back(query, who, saved="1")
 
     @routes.post("/archive/views/delete")
@@ -173,19 +173,19 @@ def _add_views(routes: APIRouter, desk: Desk) -> None:
         query: Annotated[str, Form()] = "",
     ) -> Response:
         who = cookies.name_of(request)
-        desk.store.saved_views.delete(who, name)
+        web.store.saved_views.delete(who, name)
         return go_back(query, who)
 
 
 def _request_name(
-    desk: Desk, request: Request, who: str, fields: Sequence[tuple[str, str]]
+    web: WebContext, request: Request, who: str, fields: Sequence[tuple[str, str]]
 ) -> Response | None:
-    return request_name(desk, request, who, request.scope["path"], fields, then="/archive")
+    return request_name(web, request, who, request.scope["path"], fields, then="/archive")
 
 
-def refuse(desk: Desk, request: Request, back: str, error: SetupError) -> Response:
+def refuse(web: WebContext, request: Request, back: str, error: SetupError) -> Response:
     """Show the search again, with the reason why nothing was done."""
-    return render_archive(desk, request, 422, asked=keep_known(back), problem=str(error))
+    return render_archive(web, request, 422, asked=keep_known(back), problem=str(error))
 
 
 def go_back(back: str, who: str, **done: str) -> Response:
@@ -229,7 +229,7 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def read_query(desk: Desk, asked: Pairs) -> SearchQuery:
+def read_query(web: WebContext, asked: Pairs) -> SearchQuery:
     """Return the search of an address."""
     chosen: dict[str, list[str]] = {}
     for key, value in asked:
@@ -238,16 +238,21 @@ def read_query(desk: Desk, asked: Pairs) -> SearchQuery:
     one = dict(reversed(asked))
     days = [f"{key}:{one[key]}" for key in DAYS if key in one]  # first: a long text is cut
     text = " ".join([*days, *([one["q"]] if "q" in one else [])])
-    return SearchQuery(text, chosen, desk.zone, one.get("sort", NEWEST))
+    return SearchQuery(text, chosen, web.zone, one.get("sort", NEWEST))
 
 
 def render_archive(
-    desk: Desk, request: Request, code: int = 200, *, asked: Pairs | None = None, problem: str = ""
+    web: WebContext,
+    request: Request,
+    code: int = 200,
+    *,
+    asked: Pairs | None = None,
+    problem: str = "",
 ) -> Response:
     """Render the page of a search.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         request: Of a reader.
         code: HTTP status.
         asked: The search; None: it is in the request's address.
@@ -255,15 +260,15 @@ def render_archive(
     """
     sent = request.query_params
     asked = _keep(list(sent.multi_items())) if asked is None else asked
-    query, who = read_query(desk, asked), cookies.name_of(request)
+    query, who = read_query(web, asked), cookies.name_of(request)
     before = cookies.number(sent.get("before", ""))
     blind_first = cookies.is_blind_first(request)
     if blind_first and query.sort in ANSWER_SORTS:  # the place of one tells its answer
         query = replace(query, sort=NEWEST)
-    found = desk.store.search.find_page(query, limit=ITEMS, before=before)
+    found = web.store.search.find_page(query, limit=ITEMS, before=before)
     waiting = [view for view in found.micrographs if view.awaits]
     remember_shown(
-        desk,
+        web,
         (
             view
             for view in waiting
@@ -273,7 +278,7 @@ def render_archive(
     )
     hides_codes = blind_first and bool(waiting or found.facets.get("outcome", {}).get("waiting"))
     return render_hits(
-        desk,
+        web,
         request,
         found.micrographs,
         code,
@@ -310,11 +315,11 @@ def render_archive(
         if found.next_before
         else "",
         first_href=build_href(asked) if before is not None else "",
-        views=desk.store.saved_views.list_all(who) if who else (),
+        views=web.store.saved_views.list_all(who) if who else (),
         view_query=urlencode(asked),
         notice=_find_notice(request),
         undo=_find_undo(request),
-        acts=list(archive_acts.list_undoable(desk, who=who, is_lead=may_lead(request)))
+        acts=list(archive_acts.list_undoable(web, who=who, is_lead=may_lead(request)))
         if may_decide(request)
         else (),
         problem=problem,
@@ -342,7 +347,7 @@ NO_SEARCH: dict[str, Any] = {
 
 
 def render_hits(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     views: Sequence[MicrographView],
     code: int = 200,
@@ -353,7 +358,7 @@ def render_hits(
     """Render micrographs as a grid on which one can act.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         request: Of a reader.
         views: The micrographs.
         code: HTTP status.
@@ -362,7 +367,7 @@ def render_hits(
     """
     blind_first = cookies.is_blind_first(request)
     return render_page(
-        desk,
+        web,
         request,
         "archive",
         code,
@@ -370,7 +375,7 @@ def render_hits(
         items=[describe_hit(view, blind_first=blind_first) for view in views],
         may_act=may_lead(request),
         may_decide=may_decide(request),
-        codes=list(list_subtypes(desk.taxonomy(), None)),
+        codes=list(list_subtypes(web.taxonomy(), None)),
         most_decided=archive_acts.MOST_DECIDED,
         most_images=MOST_IMAGES,
         **NO_SEARCH | search,

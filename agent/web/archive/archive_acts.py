@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fastapi import Response
 
     from agent.store import MicrographView, SearchQuery
-    from agent.web.context import Desk
+    from agent.web.context import WebContext
 
 MOST_AT_ONCE = 500
 """Micrographs that one act changes."""
@@ -59,13 +59,13 @@ UNLABELLED = "unlabelled"
 """Folder of images without a code by a reviewer."""
 
 
-def find_chosen(desk: Desk, public_ids: Sequence[str], *, most: int) -> list[MicrographView]:
+def find_chosen(web: WebContext, public_ids: Sequence[str], *, most: int) -> list[MicrographView]:
     """Return micrographs that a reader chose.
 
     Raises:
         UsageError: None, or more than `most` were chosen.
     """
-    return desk.store.search.list_micrographs(_choose(public_ids, most=most))
+    return web.store.search.list_micrographs(_choose(public_ids, most=most))
 
 
 def _choose(public_ids: Sequence[str], *, most: int) -> list[str]:
@@ -78,31 +78,31 @@ def _choose(public_ids: Sequence[str], *, most: int) -> list[str]:
 
 
 def list_undoable(
-    desk: Desk, *, who: str, is_lead: bool
+    web: WebContext, *, who: str, is_lead: bool
 ) -> Iterator[tuple[str, str, tuple[tuple[str, str], ...]]]:
     """Yield the last acts on several micrographs that can be undone: time, text, form.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         who: Who asks; without a lead's rights only the own acts are listed.
         is_lead: They have a lead's rights.
     """
-    since = desk.now() - UNDOABLE_FOR
-    for act, by, at in desk.store.history.list_joint(JOINT, since=since, limit=MOST_LISTED):
+    since = web.now() - UNDOABLE_FOR
+    for act, by, at in web.store.history.list_joint(JOINT, since=since, limit=MOST_LISTED):
         if not is_lead and by != who:
             continue
         if act == GIVEN:
-            what, n = "labelled", desk.store.labels.count_newest_given(by=by, at=at)
+            what, n = "labelled", web.store.labels.count_newest_given(by=by, at=at)
             text = ngettext("{n} micrograph labelled.", "{n} micrographs labelled.", n)
         else:
-            what, n = "assigned", len(desk.store.order_corrections.list_assigned(by=by, at=at))
+            what, n = "assigned", len(web.store.order_corrections.list_assigned(by=by, at=at))
             text = ngettext("{n} micrograph assigned.", "{n} micrographs assigned.", n)
         if n:
             form = (("what", what), ("of", by), ("act", at.isoformat()))
-            yield local_full(at, desk.zone), f"{text.format(n=n)} {by}", form
+            yield local_full(at, web.zone), f"{text.format(n=n)} {by}", form
 
 
-def request_reviews(desk: Desk, public_ids: Sequence[str], reason: str, *, by: str) -> int:
+def request_reviews(web: WebContext, public_ids: Sequence[str], reason: str, *, by: str) -> int:
     """Send micrographs back to review; those that wait already are left alone.
 
     Returns:
@@ -114,28 +114,30 @@ def request_reviews(desk: Desk, public_ids: Sequence[str], reason: str, *, by: s
     reason = reason.strip()
     if not reason or len(reason) > LONGEST_COMMENT or not reason.isprintable():
         raise UsageError(_("Give a reason; the audit log keeps it."))
-    done, now = [], desk.now()
-    for view in find_chosen(desk, public_ids, most=MOST_AT_ONCE):
+    done, now = [], web.now()
+    for view in find_chosen(web, public_ids, most=MOST_AT_ONCE):
         if view.awaits:
             continue
         if view.label is None:
-            desk.store.review_queue.add([view.id], Reason.REQUESTED, by=by, at=now)
-        elif not desk.store.labels.mark_suspect(
+            web.store.review_queue.add([view.id], Reason.REQUESTED, by=by, at=now)
+        elif not web.store.labels.mark_suspect(
             view.id, label_id=view.label.id, sentence=LEADS_DOUBT, by=by, at=now
         ):
             continue
         done.append(view.id)
     if done:
         facts = {"reason": reason, "micrographs": done}
-        desk.store.audit_log.add(at=now, actor=by, act=REQUESTED, facts=facts)
+        web.store.audit_log.add(at=now, actor=by, act=REQUESTED, facts=facts)
     return len(done)
 
 
-def plan_campaign(desk: Desk, public_ids: Sequence[str], name: str, raters: str, *, by: str) -> int:
+def plan_campaign(
+    web: WebContext, public_ids: Sequence[str], name: str, raters: str, *, by: str
+) -> int:
     """Plan a round robin of chosen micrographs; it is opened in the shell.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         public_ids: The micrographs.
         name: Of the round robin.
         raters: Names with commas or line ends between; one of an account logs in with it.
@@ -147,9 +149,9 @@ def plan_campaign(desk: Desk, public_ids: Sequence[str], name: str, raters: str,
     Raises:
         UsageError: A name or the choice is not valid.
     """
-    views = find_chosen(desk, public_ids, most=MOST_AT_ONCE)
+    views = find_chosen(web, public_ids, most=MOST_AT_ONCE)
     names = list(dict.fromkeys(part.strip() for part in re.split(r"[,;\n]", raters)))
-    accounts = {account.name for account in desk.store.accounts.every() if account.kind == "person"}
+    accounts = {account.name for account in web.store.accounts.every() if account.kind == "person"}
     invited = [
         Invited(rater, account=rater if rater in accounts else "") for rater in names if rater
     ]
@@ -159,11 +161,11 @@ def plan_campaign(desk: Desk, public_ids: Sequence[str], name: str, raters: str,
         NewImage(view.id, view.label.code if view.label and view.label.kind == "code" else None)
         for view in views
     ]
-    taxonomy = desk.taxonomy()
+    taxonomy = web.taxonomy()
     seed = secrets.randbelow(2**31)
     set_up(
-        desk.store, name.strip(), images, invited,
-        taxonomy=taxonomy, seed=seed, by=by, at=desk.now(),
+        web.store, name.strip(), images, invited,
+        taxonomy=taxonomy, seed=seed, by=by, at=web.now(),
     )  # fmt: skip
     return len(images)
 
@@ -172,12 +174,12 @@ def plan_campaign(desk: Desk, public_ids: Sequence[str], name: str, raters: str,
 
 
 def export(
-    desk: Desk, public_ids: Sequence[str], query: SearchQuery, form: str, *, who: str
+    web: WebContext, public_ids: Sequence[str], query: SearchQuery, form: str, *, who: str
 ) -> Response:
     """Return chosen micrographs, or all hits of a search, as a file.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         public_ids: The chosen micrographs; none: the hits.
         query: The search.
         form: "csv" for the manifest alone, "zip" for the images too, "folders" for a ZIP with one
@@ -193,33 +195,33 @@ def export(
     chosen = (
         _choose(public_ids, most=most)
         if public_ids
-        else desk.store.search.list_hits(query, most=most)
+        else web.store.search.list_hits(query, most=most)
     )
     if chosen is None:
         raise UsageError(
             _("More than {n} micrographs match. Narrow the search, or select some.").format(n=most)
         )
-    name = f"archive-{desk.now():%Y%m%d-%H%M%S}"
+    name = f"archive-{web.now():%Y%m%d-%H%M%S}"
     if form == "csv":
-        pieces = iter_csv(MANIFEST, _iter_pages(desk, chosen, who))
+        pieces = iter_csv(MANIFEST, _iter_pages(web, chosen, who))
         return _attach(pieces, f"{name}.csv", "text/csv; charset=utf-8")
-    views = desk.store.search.list_micrographs(chosen)
-    remember_read(desk, (view for view in views if not is_blind(view)), who)
-    packed = _iter_zip(desk, views, by_code=form == "folders")
+    views = web.store.search.list_micrographs(chosen)
+    remember_read(web, (view for view in views if not is_blind(view)), who)
+    packed = _iter_zip(web, views, by_code=form == "folders")
     return _attach(packed, f"{name}.zip", "application/zip")
 
 
 def _iter_pages(
-    desk: Desk, public_ids: Sequence[str], who: str
+    web: WebContext, public_ids: Sequence[str], who: str
 ) -> Iterator[Iterator[dict[str, object]]]:
-    for views in desk.store.search.iter_tables(public_ids):
-        remember_read(desk, (view for view in views if view.awaits and not is_blind(view)), who)
-        yield (build_row(desk, view) for view in add_needles(desk.store, views))
+    for views in web.store.search.iter_tables(public_ids):
+        remember_read(web, (view for view in views if view.awaits and not is_blind(view)), who)
+        yield (build_row(web, view) for view in add_needles(web.store, views))
 
 
-def build_row(desk: Desk, view: MicrographView) -> dict[str, object]:
+def build_row(web: WebContext, view: MicrographView) -> dict[str, object]:
     """Return a line of the manifest; what reviewers may not see yet is empty."""
-    row = build_record(view, desk.zone) | {
+    row = build_record(view, web.zone) | {
         "comment": view.label.comment if view.label else None,
         "origin": view.result.origin,
         "recipe": view.recipe,
@@ -237,7 +239,9 @@ def _name_folder(view: MicrographView, *, by_code: bool) -> str:
     return label.code if label and label.kind == "code" and label.code else UNLABELLED
 
 
-def _iter_zip(desk: Desk, views: Sequence[MicrographView], *, by_code: bool) -> Iterator[bytes]:
+def _iter_zip(
+    web: WebContext, views: Sequence[MicrographView], *, by_code: bool
+) -> Iterator[bytes]:
     """Yield a ZIP of the images (the original if kept, else the crop) and a manifest.
 
     By code, the images are the crops, which a model is trained on.
@@ -245,14 +249,14 @@ def _iter_zip(desk: Desk, views: Sequence[MicrographView], *, by_code: bool) -> 
     with tempfile.TemporaryFile() as file:
         rows, left = [], MOST_IMAGE_BYTES
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
-            for view in add_needles(desk.store, views):
-                row = build_row(desk, view) | dict.fromkeys(FILE_COLUMNS)
+            for view in add_needles(web.store, views):
+                row = build_row(web, view) | dict.fromkeys(FILE_COLUMNS)
                 path = (
-                    desk.archive.crop_path(view.sha256, view.page)
+                    web.archive.crop_path(view.sha256, view.page)
                     if by_code
-                    else _find_image(desk, view)
+                    else _find_image(web, view)
                 )
-                if path is not None and (content := _read(desk, path)) and len(content) <= left:
+                if path is not None and (content := _read(web, path)) and len(content) <= left:
                     left -= len(content)
                     folder = _name_folder(view, by_code=by_code)
                     name = f"{folder}/{view.id}{''.join(path.suffixes[-1:])}"
@@ -269,14 +273,14 @@ def _iter_zip(desk: Desk, views: Sequence[MicrographView], *, by_code: bool) -> 
             yield piece
 
 
-def _find_image(desk: Desk, view: MicrographView) -> Path | None:
-    original = desk.archive.original_path(view.sha256)
-    return original or desk.archive.crop_path(view.sha256, view.page)
+def _find_image(web: WebContext, view: MicrographView) -> Path | None:
+    original = web.archive.original_path(view.sha256)
+    return original or web.archive.crop_path(view.sha256, view.page)
 
 
-def _read(desk: Desk, path: Path) -> bytes:
+def _read(web: WebContext, path: Path) -> bytes:
     try:
-        return desk.archive.read(path)
+        return web.archive.read(path)
     except ObjectsUnavailableError:  # an export that lacks images must not look complete
         raise
     except OSError:  # its pixels were deleted; the manifest's line has no file

@@ -13,7 +13,7 @@ from agent.web.api import as_json
 from agent.web.archive import archive_acts, history
 from agent.web.archive.archive import FACETS, LONGEST_VALUE, MOST_CHOSEN
 from agent.web.authentication import signing_name, who_is
-from agent.web.context import LONGEST_NAME, Desk
+from agent.web.context import LONGEST_NAME, WebContext
 from agent.web.orders.order_fields import is_blind, remember_read
 from agent.web.review.decisions import LONGEST_COMMENT
 from agent.web.schemas import FAULTS, Acts, Hits, Requested, Views
@@ -87,7 +87,7 @@ class ViewNameIn(_In):
     name: str = Field(min_length=1, max_length=60)
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the archive and the history for programs."""
     routes = APIRouter(prefix="/api/v1", responses=FAULTS)
 
@@ -113,10 +113,10 @@ def router(desk: Desk) -> APIRouter:
             for name in FACETS
             if (values := [value for value in sent.getlist(name) if value])
         }
-        query = SearchQuery(q, chosen, desk.zone, sort)
-        found = desk.store.search.find_page(query, limit=limit, before=before)
+        query = SearchQuery(q, chosen, web.zone, sort)
+        found = web.store.search.find_page(query, limit=limit, before=before)
         seen = (view for view in found.micrographs if not is_blind(view))
-        remember_read(desk, seen, cookies.name_of(request))
+        remember_read(web, seen, cookies.name_of(request))
         return {
             "count": found.count,
             "cut": found.is_cut,
@@ -129,27 +129,27 @@ def router(desk: Desk) -> APIRouter:
     def request_reviews(request: Request, body: ReviewIn) -> dict[str, Any]:
         """Send micrographs back to review; those that wait already are left alone."""
         by = signing_name(request, body.by)
-        n = archive_acts.request_reviews(desk, body.micrographs, body.reason, by=by)
+        n = archive_acts.request_reviews(web, body.micrographs, body.reason, by=by)
         return {"count": n}
 
     @routes.post("/archive/campaign", response_model=Requested, status_code=201)
     def plan_campaign(request: Request, body: CampaignIn) -> dict[str, Any]:
         """Plan a round robin of micrographs; `agent roundrobin open` opens it."""
         by, raters = signing_name(request, body.by), "\n".join(body.raters)
-        n = archive_acts.plan_campaign(desk, body.micrographs, body.name, raters, by=by)
+        n = archive_acts.plan_campaign(web, body.micrographs, body.name, raters, by=by)
         return {"count": n}
 
     @routes.post("/archive/export", response_class=Response, responses=EXPORTED)
     def export(request: Request, body: ExportIn) -> Response:
         """Export micrographs, or every hit of a search, as CSV or as ZIP with the images."""
         query = SearchQuery(
-            body.q, {str(name): body.facets[name] for name in body.facets}, desk.zone
+            body.q, {str(name): body.facets[name] for name in body.facets}, web.zone
         )
         who = cookies.name_of(request)
-        return archive_acts.export(desk, body.micrographs, query, body.form, who=who)
+        return archive_acts.export(web, body.micrographs, query, body.form, who=who)
 
-    _add_views(routes, desk)
-    _add_history(routes, desk)
+    _add_views(routes, web)
+    _add_history(routes, web)
     return routes
 
 
@@ -163,14 +163,14 @@ EXPORTED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _add_views(routes: APIRouter, desk: Desk) -> None:
+def _add_views(routes: APIRouter, web: WebContext) -> None:
     @routes.get("/views", response_model=Views)
     def list_views(
         request: Request, by: Annotated[str, Query(max_length=LONGEST_NAME)] = ""
     ) -> dict[str, Any]:
         """List the searches that the account keeps; without accounts, those of the name `by`."""
         who = who_is(request)
-        kept = desk.store.saved_views.list_all(who.name if who else by.strip())
+        kept = web.store.saved_views.list_all(who.name if who else by.strip())
         return {
             "views": [
                 {"name": view.name, "query": view.query, "saved_at": view.saved_at.isoformat()}
@@ -182,17 +182,17 @@ def _add_views(routes: APIRouter, desk: Desk) -> None:
     def save_view(request: Request, body: ViewIn) -> dict[str, Any]:
         """Keep a search under a name; one of the same name is replaced."""
         owner = _find_owner(request, body.by)
-        desk.store.saved_views.save(owner, body.name, body.query, at=desk.now())
+        web.store.saved_views.save(owner, body.name, body.query, at=web.now())
         return {"count": 1}
 
     @routes.post("/views/delete", response_model=Requested)
     def delete_view(request: Request, body: ViewNameIn) -> dict[str, Any]:
         """Delete a kept search."""
         owner = _find_owner(request, body.by)
-        return {"count": int(desk.store.saved_views.delete(owner, body.name))}
+        return {"count": int(web.store.saved_views.delete(owner, body.name))}
 
 
-def _add_history(routes: APIRouter, desk: Desk) -> None:
+def _add_history(routes: APIRouter, web: WebContext) -> None:
     @routes.get("/history", response_model=Acts)
     def list_acts(
         *,
@@ -211,12 +211,12 @@ def _add_history(routes: APIRouter, desk: Desk) -> None:
         """
         try:
             query = history.build_query(
-                desk, actor=actor, subject=subject, act=act, facts=facts, first=first, last=last
+                web, actor=actor, subject=subject, act=act, facts=facts, first=first, last=last
             )
         except ValueError as error:
             raise HTTPException(422, "write days such as 2026-11-24") from error
-        acts, following = history.find_page(desk, query, limit=limit, before=before)
-        hidden = history.find_hidden(desk, acts)
+        acts, following = history.find_page(web, query, limit=limit, before=before)
+        hidden = history.find_hidden(web, acts)
         return {
             "acts": [history.to_json(entry, hidden) for entry in acts],
             "next_before": following,

@@ -30,7 +30,7 @@ from agent.web.archive.archive import (
 )
 from agent.web.archive.archive_acts import MOST_DECIDED, find_chosen
 from agent.web.authentication import may_lead
-from agent.web.context import Desk, find, order_rules
+from agent.web.context import WebContext, find, order_rules
 from agent.web.forms import ListedField
 from agent.web.orders.order_confirm import Sent, build_flag, draw_field, find_scale, get_width_um
 from agent.web.orders.order_fields import remember_shown, stands_alone
@@ -51,21 +51,21 @@ RELABEL, ASSIGN = "archive:relabel", "archive:assign"
 """What a signed form of these pages lists."""
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes that label and assign several micrographs."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.post("/archive/relabel")
     async def relabel(request: Request) -> Response:
-        return await run_in_threadpool(_act, desk, request, await _read_sent(request), _relabel)
+        return await run_in_threadpool(_act, web, request, await _read_sent(request), _relabel)
 
     @routes.post("/archive/assign")
     async def assign(request: Request) -> Response:
-        return await run_in_threadpool(_act, desk, request, await _read_sent(request), _assign)
+        return await run_in_threadpool(_act, web, request, await _read_sent(request), _assign)
 
     @routes.post("/archive/undo")
     async def undo(request: Request) -> Response:
-        return await run_in_threadpool(_act, desk, request, await _read_sent(request), _undo)
+        return await run_in_threadpool(_act, web, request, await _read_sent(request), _undo)
 
     return routes
 
@@ -76,31 +76,31 @@ async def _read_sent(request: Request) -> Sent:
 
 
 def _act(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     sent: Sent,
-    act: Callable[[Desk, Request, Sent, str], Response],
+    act: Callable[[WebContext, Request, Sent, str], Response],
 ) -> Response:
     """Carry out an act under a name; where it is refused, show the search with the reason."""
     who = cookies.decides(request, {"by": sent.get("by")}).strip()
     fields = [(key, value) for key, value in sent.pairs if key != "by"]
-    if refused := request_name(desk, request, who, request.scope["path"], fields, then="/archive"):
+    if refused := request_name(web, request, who, request.scope["path"], fields, then="/archive"):
         return refused
     try:
-        return act(desk, request, sent, who)
+        return act(web, request, sent, who)
     except forms.NotOursError:
         old = _("The agent was restarted after this page was opened. Inspect the fields once more.")
-        return refuse(desk, request, sent.get("back"), UsageError(old))
+        return refuse(web, request, sent.get("back"), UsageError(old))
     except SetupError as error:
-        return refuse(desk, request, sent.get("back"), error)
+        return refuse(web, request, sent.get("back"), error)
 
 
-def _relabel(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
+def _relabel(web: WebContext, request: Request, sent: Sent, who: str) -> Response:
     """Show what a bulk label changes; with a signed list of what was shown, write it."""
-    decisions.read_decision(f"code:{sent.get('code')}", taxonomy=desk.taxonomy, by=who)
+    decisions.read_decision(f"code:{sent.get('code')}", taxonomy=web.taxonomy, by=who)
     if not sent.get("state"):
-        return _render_relabel(desk, request, sent, who, _find_affected(desk, sent))
-    listed = forms.read(desk.form_key, RELABEL, sent.get("state"))
+        return _render_relabel(web, request, sent, who, _find_affected(web, sent))
+    listed = forms.read(web.form_key, RELABEL, sent.get("state"))
     if any(field.code != sent.get("code") for field in listed.values()):
         raise forms.NotOursError  # another code than the page showed
     chosen = [
@@ -108,7 +108,7 @@ def _relabel(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
         for public_id, answer in sent.answers.items()
         if public_id in listed and answer == f"code:{sent.get('code')}"
     ]
-    views = desk.store.search.list_micrographs([field.id for field in listed.values()])
+    views = web.store.search.list_micrographs([field.id for field in listed.values()])
     changing = {field.id for field in chosen}
     conflicts = [
         _("{name}: not yet on screen.").format(name=view.name)
@@ -120,21 +120,21 @@ def _relabel(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
         for view in views
         if view.id in changing
         and not _is_sent_again(view, listed[view.id], who)
-        and (why := _refuse_label(desk, view, sent.get("code"), by=who))
+        and (why := _refuse_label(web, view, sent.get("code"), by=who))
     ]
-    given = _read_given(desk, request, sent, who, chosen)
+    given = _read_given(web, request, sent, who, chosen)
     if not given:
         raise UsageError(_("No micrograph is selected. Select some first."))
-    at = desk.now()
+    at = web.now()
     try:
         if not conflicts:
-            decisions.decide_all(desk, given, at=at)
+            decisions.decide_all(web, given, at=at)
     except DecidedMeanwhileError as meanwhile:
         conflicts = [_("{name} has changed since.").format(name=meanwhile.view.name)]
     if conflicts:
         conflicts.append(_("Nothing was written."))
-        return _render_relabel(desk, request, sent, who, views, conflicts=conflicts)
-    label = find(desk, chosen[0].id).label  # an earlier one where the form came twice
+        return _render_relabel(web, request, sent, who, views, conflicts=conflicts)
+    label = find(web, chosen[0].id).label  # an earlier one where the form came twice
     at = label.at if label else at
     return go_back(sent.get("back"), who, labelled=str(len(given)), of=who, act=at.isoformat())
 
@@ -146,13 +146,13 @@ def _is_sent_again(view: MicrographView, field: ListedField, who: str) -> bool:
 
 
 def _read_given(
-    desk: Desk, request: Request, sent: Sent, who: str, chosen: Sequence[ListedField]
+    web: WebContext, request: Request, sent: Sent, who: str, chosen: Sequence[ListedField]
 ) -> list[tuple[str, Decision, int | None]]:
     """Return one decision for each micrograph that the form changes."""
     viewing_s = seconds_of(sent.get("viewing_s"))
     decision = decisions.read_decision(
         f"code:{sent.get('code')}",
-        taxonomy=desk.taxonomy,
+        taxonomy=web.taxonomy,
         by=who,
         comment=require_reason(sent.get("why")),
         criterion=sent.get("criterion") or cookies.criterion_of(request),
@@ -166,14 +166,14 @@ def _read_given(
     ]
 
 
-def _find_affected(desk: Desk, sent: Sent) -> list[MicrographView]:
+def _find_affected(web: WebContext, sent: Sent) -> list[MicrographView]:
     chosen = [value for key, value in sent.pairs if key == "micrograph"]
-    query = read_query(desk, keep_known(sent.get("back")))
-    return _find_hits(desk, chosen, query, takes_all=bool(sent.get("all")))
+    query = read_query(web, keep_known(sent.get("back")))
+    return _find_hits(web, chosen, query, takes_all=bool(sent.get("all")))
 
 
 def _render_relabel(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     sent: Sent,
     who: str,
@@ -183,23 +183,23 @@ def _render_relabel(
 ) -> Response:
     require_reason(sent.get("why"))
     code = sent.get("code")
-    refused = {view.id: _refuse_label(desk, view, code, by=who) for view in views}
+    refused = {view.id: _refuse_label(web, view, code, by=who) for view in views}
     changing = [view for view in views if not refused[view.id]]
-    remember_shown(desk, changing, who)
+    remember_shown(web, changing, who)
     um_per_px = find_scale(changing)
     listed = [
         ListedField(view.id, view.result.id, view.label.id if view.label else None, code)
         for view in changing
     ]
     return render_page(
-        desk,
+        web,
         request,
         "archive_act",
         409 if conflicts else 200,
         title=_("Label {code}").format(code=code),
-        plates=[_build_plate(desk, view, code, um_per_px) for view in changing],
+        plates=[_build_plate(web, view, code, um_per_px) for view in changing],
         left=[(view, refused[view.id]) for view in views if refused[view.id]],
-        state=forms.sign(desk.form_key, RELABEL, listed),
+        state=forms.sign(web.form_key, RELABEL, listed),
         kept=[(key, sent.get(key)) for key in ("code", "why", "back")],
         action="/archive/relabel",
         facts=[(_("Reason"), sent.get("why"))],
@@ -207,13 +207,13 @@ def _render_relabel(
         back_href=build_href(keep_known(sent.get("back"))),
         criteria=[(word, reports.criterion(word)) for word in reports.CRITERIA],
         last_criterion=cookies.criterion_of(request),
-        criterion_title=name_criterion(desk.taxonomy()),
-        look_s=desk.look_s,
+        criterion_title=name_criterion(web.taxonomy()),
+        look_s=web.look_s,
     )
 
 
 def _build_plate(
-    desk: Desk, view: MicrographView, code: str, um_per_px: float | None
+    web: WebContext, view: MicrographView, code: str, um_per_px: float | None
 ) -> dict[str, Any]:
     """Return a micrograph with its present code and the choice between it and the new one."""
     now = (view.label.code if view.label else view.result.structure_code) or ""
@@ -233,22 +233,22 @@ def _build_plate(
         "href": f"/review/{view.id}",
         "answers": answers,
         "alone": "",
-        "flag": build_flag(desk, view) if _is_flagged(view) else None,
+        "flag": build_flag(web, view) if _is_flagged(view) else None,
     }
 
 
-def _assign(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
+def _assign(web: WebContext, request: Request, sent: Sent, who: str) -> Response:
     """Show what a bulk assignment changes; with a signed list of what was shown, write it."""
     keys = {key: sent.get(key).strip() for key in ("order", "specimen", "preparation")}
     if not (keys["order"] and keys["specimen"]):
         raise UsageError(_("Enter an order number and a specimen."))
     reason = require_reason(sent.get("assign_why"))
     if sent.get("state"):
-        listed = forms.read(desk.form_key, ASSIGN, sent.get("state"))
-        at = _write_assignment(desk, list(listed), keys, reason=reason, by=who)
+        listed = forms.read(web.form_key, ASSIGN, sent.get("state"))
+        at = _write_assignment(web, list(listed), keys, reason=reason, by=who)
         return go_back(sent.get("back"), who, assigned=str(len(listed)), of=who, act=at.isoformat())
-    views = _find_affected(desk, sent)
-    refused = {view.id: _refuse_assignment(desk, view, keys, by=who) for view in views}
+    views = _find_affected(web, sent)
+    refused = {view.id: _refuse_assignment(web, view, keys, by=who) for view in views}
     moving = [view for view in views if not refused[view.id]]
     listed_fields = [ListedField(view.id, None, None, "") for view in moving]
     named = [(_("Order"), keys["order"]), (_("Specimen"), keys["specimen"])]
@@ -256,13 +256,13 @@ def _assign(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
     kept = ("order", "specimen", "preparation", "assign_why", "back")
     um_per_px = find_scale(moving)
     return render_page(
-        desk,
+        web,
         request,
         "archive_act",
         title=_("Assign to order {order}, specimen {specimen}").format(**keys),
         plates=[_build_place(view, um_per_px) for view in moving],
         left=[(view, refused[view.id]) for view in views if refused[view.id]],
-        state=forms.sign(desk.form_key, ASSIGN, listed_fields),
+        state=forms.sign(web.form_key, ASSIGN, listed_fields),
         kept=[(key, sent.get(key)) for key in kept],
         action="/archive/assign",
         facts=[*named, (_("Reason"), reason)],
@@ -293,16 +293,16 @@ def _build_place(view: MicrographView, um_per_px: float | None) -> dict[str, Any
     }
 
 
-def _undo(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
+def _undo(web: WebContext, request: Request, sent: Sent, who: str) -> Response:
     """Undo one act of labels or assignments."""
     try:
         at = datetime.fromisoformat(sent.get("act"))
     except ValueError:
         raise UsageError(_("There is nothing to take back here.")) from None
     if sent.get("what") == "assigned":
-        n = _undo_assigned(desk, sent.get("of"), at, by=who)
+        n = _undo_assigned(web, sent.get("of"), at, by=who)
     else:
-        n = _undo_labels(desk, sent.get("of"), at, by=who, any_ones=may_lead(request))
+        n = _undo_labels(web, sent.get("of"), at, by=who, any_ones=may_lead(request))
     return go_back(sent.get("back"), who, undone=str(n))
 
 
@@ -310,12 +310,12 @@ def _undo(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
 
 
 def _find_hits(
-    desk: Desk, public_ids: Sequence[str], query: SearchQuery, *, takes_all: bool
+    web: WebContext, public_ids: Sequence[str], query: SearchQuery, *, takes_all: bool
 ) -> list[MicrographView]:
     """Return the micrographs that are to be labelled or assigned.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         public_ids: The chosen ones.
         query: The search.
         takes_all: All hits of the search, in place of the chosen ones.
@@ -324,8 +324,8 @@ def _find_hits(
         UsageError: None, or more than `MOST_DECIDED`.
     """
     if not takes_all:
-        return find_chosen(desk, public_ids, most=MOST_DECIDED)
-    hits = desk.store.search.list_hits(query, most=MOST_DECIDED)
+        return find_chosen(web, public_ids, most=MOST_DECIDED)
+    hits = web.store.search.list_hits(query, most=MOST_DECIDED)
     if hits is None:
         raise UsageError(
             _("More than {n} micrographs match. Narrow the search, or select some.").format(
@@ -334,19 +334,19 @@ def _find_hits(
         )
     if not hits:
         raise UsageError(_("No micrograph is selected. Select some first."))
-    return desk.store.search.list_micrographs(hits)
+    return web.store.search.list_micrographs(hits)
 
 
-def _refuse_label(desk: Desk, view: MicrographView, code: str, *, by: str) -> str:
+def _refuse_label(web: WebContext, view: MicrographView, code: str, *, by: str) -> str:
     """Return why a micrograph does not get a label together with others, "" where it does."""
-    held = desk.leases.others(by, at=desk.now())
+    held = web.leases.others(by, at=web.now())
     if stands_alone(view):
         return _("decide it alone, without the model's answer")
     if view.id in held:
         return _("open at {who}").format(who=held[view.id])
     if view.crop is None or view.pruned_at is not None:
         return _("its pixels are not in the archive any more")
-    if _is_flagged(view) and build_flag(desk, view) is None:
+    if _is_flagged(view) and build_flag(web, view) is None:
         return _("flagged, and its map is not kept: decide it alone")
     label = view.label
     if label and label.code == code and not (is_imported(label) or view.doubt):
@@ -360,29 +360,29 @@ def _is_flagged(view: MicrographView) -> bool:
 
 
 def _refuse_assignment(
-    desk: Desk, view: MicrographView, keys: Mapping[str, str], *, by: str
+    web: WebContext, view: MicrographView, keys: Mapping[str, str], *, by: str
 ) -> str:
     """Return why a micrograph is not assigned, "" where it may be; the rules are the single act's.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         view: The micrograph.
         keys: `order`, `specimen`; `preparation` where one is named.
         by: Who assigns it.
     """
     named = {key: value for key, value in keys.items() if value}
-    belongs = desk.store.orders.of_micrograph(view.id) is not None
+    belongs = web.store.orders.of_micrograph(view.id) is not None
     if belongs and all(view.process_data.get(key) == named[key] for key in named):
         return _("belongs there already")
     try:
-        require_may_assign(desk.store, order_rules(desk), view.id, keys, by=by)
+        require_may_assign(web.store, order_rules(web), view.id, keys, by=by)
     except UsageError as refused:
         return str(refused)
     return ""
 
 
 def _write_assignment(
-    desk: Desk, public_ids: Sequence[str], keys: Mapping[str, str], *, reason: str, by: str
+    web: WebContext, public_ids: Sequence[str], keys: Mapping[str, str], *, reason: str, by: str
 ) -> datetime:
     """Assign micrographs to one specimen, all or none; return when, which names the act.
 
@@ -396,37 +396,37 @@ def _write_assignment(
             _("A number, a name or a reason has at most {n} plain letters.").format(n=LONGEST_WORD)
         )
     reason = require_reason(reason)
-    corrections = desk.store.order_corrections
-    for view in find_chosen(desk, public_ids, most=MOST_DECIDED):
-        if why := _refuse_assignment(desk, view, keys, by=by):
+    corrections = web.store.order_corrections
+    for view in find_chosen(web, public_ids, most=MOST_DECIDED):
+        if why := _refuse_assignment(web, view, keys, by=by):
             if at := corrections.find_assigned(public_ids, keys, by=by, reason=reason):
                 return at
             raise UsageError(f"{view.name}: {why}")
-    at, lead = desk.now(), order_rules(desk).may_lead(by)
+    at, lead = web.now(), order_rules(web).may_lead(by)
     corrections.assign_all(public_ids, keys, by=by, reason=reason, at=at, lead=lead)
     return at
 
 
-def _undo_labels(desk: Desk, of: str, given_at: datetime, *, by: str, any_ones: bool) -> int:
+def _undo_labels(web: WebContext, of: str, given_at: datetime, *, by: str, any_ones: bool) -> int:
     """Undo the labels of one act that still count, all or none; return how many.
 
     Raises:
         decisions.NotYoursError: They are another reviewer's, and `by` may not undo them.
         UsageError: None of them counts any more.
     """
-    given = desk.store.labels.list_given(by=of, at=given_at)
+    given = web.store.labels.list_given(by=of, at=given_at)
     valid = [
         view.id
-        for view in desk.store.search.list_micrographs(given)
+        for view in web.store.search.list_micrographs(given)
         if view.label is not None and (view.label.by, view.label.at) == (of, given_at)
     ]
     if not valid:
         raise UsageError(_("There is nothing to take back here."))
-    decisions.undo_each(desk, valid, by=by, any_ones=any_ones)
+    decisions.undo_each(web, valid, by=by, any_ones=any_ones)
     return len(valid)
 
 
-def _undo_assigned(desk: Desk, of: str, assigned_at: datetime, *, by: str) -> int:
+def _undo_assigned(web: WebContext, of: str, assigned_at: datetime, *, by: str) -> int:
     """Return what one act assigned to where it was, all or none; return how many.
 
     Raises:
@@ -434,14 +434,14 @@ def _undo_assigned(desk: Desk, of: str, assigned_at: datetime, *, by: str) -> in
         UsageError: One was moved since or may not leave its order, or there is nothing to take
             back.
     """
-    lead = order_rules(desk).may_lead(by)
+    lead = order_rules(web).may_lead(by)
     if by != of and not lead:
         raise decisions.NotYoursError(
             _("{who} assigned that; a lead may take it back").format(who=of)
         )
-    for public_id in desk.store.order_corrections.list_assigned(by=of, at=assigned_at):
-        require_may_leave(desk.store, order_rules(desk), public_id, {}, by=by)
-    n = desk.store.order_corrections.undo_assigned(of, assigned_at, by=by, at=desk.now(), lead=lead)
+    for public_id in web.store.order_corrections.list_assigned(by=of, at=assigned_at):
+        require_may_leave(web.store, order_rules(web), public_id, {}, by=by)
+    n = web.store.order_corrections.undo_assigned(of, assigned_at, by=by, at=web.now(), lead=lead)
     if not n:
         raise UsageError(_("There is nothing to take back here."))
     return n

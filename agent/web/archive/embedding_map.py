@@ -18,7 +18,7 @@ from agent.imaging.crop import public_id as format_public_id
 from agent.web import cookies
 from agent.web.archive.archive import describe_hit, render_hits
 from agent.web.archive.archive_api import to_json
-from agent.web.context import ID, Desk, find
+from agent.web.context import ID, WebContext, find
 from agent.web.orders.order_fields import is_blind, remember_read, remember_shown
 from agent.web.pages import render_page
 from agent.web.schemas import FAULTS, MapPoints, SimilarHits
@@ -39,15 +39,15 @@ MOST_GROUPS = 24
 COLOURS = ("code", "reviewer", "microscope", "month")
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the map."""
     routes = APIRouter(responses=FAULTS)
 
     @routes.get("/archive/map", include_in_schema=False)
     def show_map(request: Request) -> Response:
-        points = _build_points(desk)
+        points = _build_points(web)
         return render_page(
-            desk,
+            web,
             request,
             "map",
             count=len(points["id"]),
@@ -59,20 +59,20 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/api/v1/map", response_model=MapPoints)
     def list_points() -> dict[str, Any]:
         """List the places of micrographs on the map, newest first, and their groups."""
-        return _build_points(desk)
+        return _build_points(web)
 
     @routes.get("/archive/map/selection", include_in_schema=False)
     def show_selection(
         request: Request, ids: Annotated[str, Query(max_length=MOST_SELECTED * 24)] = ""
     ) -> Response:
         wanted = [public_id for public_id in ids.split(",") if ID.fullmatch(public_id)]
-        views = desk.store.search.list_micrographs(list(dict.fromkeys(wanted))[:MOST_SELECTED])
+        views = web.store.search.list_micrographs(list(dict.fromkeys(wanted))[:MOST_SELECTED])
         blind_first = cookies.is_blind_first(request)
         shown = (view for view in views if view.awaits and not blind_first)
-        remember_shown(desk, shown, cookies.name_of(request))
+        remember_shown(web, shown, cookies.name_of(request))
         count = reports.ngettext("{n} micrograph", "{n} micrographs", len(views))
         return render_hits(
-            desk,
+            web,
             request,
             views,
             count=count.format(n=reports.integer(len(views))),
@@ -82,11 +82,11 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def _build_points(desk: Desk) -> dict[str, Any]:
-    found = load_map(desk.similar.folder) if desk.similar else None
+def _build_points(web: WebContext) -> dict[str, Any]:
+    found = load_map(web.similar.folder) if web.similar else None
     if found is None:
         return {"explained": None, "id": [], "x": [], "y": [], "colours": []}
-    facets = {row.id: row for row in desk.store.search.list_facets(limit=4 * MOST_POINTS)}
+    facets = {row.id: row for row in web.store.search.list_facets(limit=4 * MOST_POINTS)}
     rows, ids = _select_known(found, facets)
     known = [facets[public_id] for public_id in ids]
     places = np.rint(found.xy[rows] * GRID).astype(int)
@@ -98,7 +98,7 @@ def _build_points(desk: Desk) -> dict[str, Any]:
         "colours": [
             {"name": name, "groups": groups, "of": of}
             for name in COLOURS
-            for groups, of in [_group([_find_value(row, name, desk.zone) for row in known])]
+            for groups, of in [_group([_find_value(row, name, web.zone) for row in known])]
         ],
     }
 
@@ -139,13 +139,13 @@ SPARE = 3
 """Times as many are looked for as are shown: some may be deleted, or of a set-aside row."""
 
 
-def similar_router(desk: Desk) -> APIRouter:
+def similar_router(web: WebContext) -> APIRouter:
     """Build the routes of similar micrographs."""
     routes = APIRouter(responses=FAULTS)
 
     @routes.get("/archive/similar/{public_id}", include_in_schema=False)
     def show_similar(request: Request, public_id: str) -> Response:
-        return _render(desk, request, public_id)
+        return _render(web, request, public_id)
 
     @routes.get("/api/v1/micrographs/{public_id}/similar", response_model=SimilarHits)
     def list_similar(
@@ -155,11 +155,11 @@ def similar_router(desk: Desk) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=MOST)] = SHOWN,
     ) -> dict[str, Any]:
         """List the micrographs that look most like one, those of its scale first."""
-        view = find(desk, public_id)
-        hits = _find(desk, view, limit)
+        view = find(web, public_id)
+        hits = _find(web, view, limit)
         hides = is_blind(view)
         seen = [other for _hit, other in hits or () if not hides and not is_blind(other)]
-        remember_read(desk, seen, cookies.name_of(request))
+        remember_read(web, seen, cookies.name_of(request))
         return {
             "has_features": hits is not None,
             "similar": [
@@ -175,32 +175,34 @@ def similar_router(desk: Desk) -> APIRouter:
     return routes
 
 
-def _find(desk: Desk, view: MicrographView, n: int) -> list[tuple[Similar, MicrographView]] | None:
+def _find(
+    web: WebContext, view: MicrographView, n: int
+) -> list[tuple[Similar, MicrographView]] | None:
     """Return similar micrographs that this site has, None where no features are kept."""
-    found = desk.similar.find(view.sha256, view.page, n=n * SPARE) if desk.similar else None
+    found = web.similar.find(view.sha256, view.page, n=n * SPARE) if web.similar else None
     if found is None:
         return None
     hits = {format_public_id(hit.sha256, hit.page): hit for hit in found}
-    views = desk.store.search.list_micrographs(list(hits))
+    views = web.store.search.list_micrographs(list(hits))
     known = [(hits[other.id], other) for other in views if hits[other.id].sha256 == other.sha256]
     return known[:n]
 
 
-def _render(desk: Desk, request: Request, public_id: str) -> Response:
-    view, who = find(desk, public_id), cookies.name_of(request)
+def _render(web: WebContext, request: Request, public_id: str) -> Response:
+    view, who = find(web, public_id), cookies.name_of(request)
     blind_first = cookies.is_blind_first(request)
-    hits = _find(desk, view, SHOWN)
+    hits = _find(web, view, SHOWN)
     # The codes of what looks alike would tell the answer that is hidden.
     hides = is_blind(view, asked=blind_first and view.awaits)
     if not hides:
         waits = (other for _hit, other in hits or () if other.awaits and not blind_first)
-        remember_shown(desk, waits, who)
+        remember_shown(web, waits, who)
     shown = [
         (hit, describe_hit(other, blind_first=blind_first, hides=hides))
         for hit, other in hits or ()
     ]
     return render_page(
-        desk,
+        web,
         request,
         "similar",
         subject=describe_hit(view, blind_first=blind_first),

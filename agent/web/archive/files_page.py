@@ -20,7 +20,7 @@ from reports import gettext as _
 from reports import marked
 
 if TYPE_CHECKING:
-    from agent.web.context import Desk
+    from agent.web.context import WebContext
 
 GROUPS = {
     "failed": (State.FAILED,),
@@ -54,38 +54,38 @@ class RetryIn(BaseModel):
     )
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the files."""
     routes = APIRouter()
 
     @routes.get("/files", include_in_schema=False)
     def files(request: Request) -> Response:
-        return _render(desk, request)
+        return _render(web, request)
 
     @routes.post("/files/retry", include_in_schema=False)
     def retry(request: Request, which: Annotated[str, Form()] = "") -> Response:
         who = cookies.decides(request, {}) or _("a user of this PC")
-        n = desk.store.files.retry([which] if which else None, at=desk.now(), by=who)
+        n = web.store.files.retry([which] if which else None, at=web.now(), by=who)
         return RedirectResponse(f"/files?{urlencode({'done': n})}", 303)
 
     @routes.post("/api/v1/files/retry", response_model=Queued, responses=FAULTS)
     def retry_some(request: Request, body: RetryIn) -> dict[str, int]:
         """Queue files again that failed or were set aside."""
         by = signing_name(request, body.by)
-        return {"queued": desk.store.files.retry(body.files, at=desk.now(), by=by)}
+        return {"queued": web.store.files.retry(body.files, at=web.now(), by=by)}
 
     return routes
 
 
-def _render(desk: Desk, request: Request) -> Response:
+def _render(web: WebContext, request: Request) -> Response:
     state = request.query_params.get("state", "")
     source = request.query_params.get("source", "")[:LONGEST_NAME]
     states = GROUPS.get(state, tuple(each for group in GROUPS.values() for each in group))
     fates = islice(
-        desk.store.files.iter_status([each.value for each in states], source or None), MOST_COUNTED
+        web.store.files.iter_status([each.value for each in states], source or None), MOST_COUNTED
     )
     return render_page(
-        desk,
+        web,
         request,
         "files",
         200,

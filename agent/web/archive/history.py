@@ -23,7 +23,7 @@ from agent.store import SIGNED, HistoryQuery
 from agent.store.orders.statements import AFTER
 from agent.store.results.needles import TIPS
 from agent.web import cookies
-from agent.web.context import ID, Desk
+from agent.web.context import ID, WebContext
 from agent.web.orders.order_fields import is_blind, order_href
 from agent.web.pages import describe_unknown, render_page
 from reports import gettext as _
@@ -73,38 +73,38 @@ HIDDEN_OF_NEEDLES = (*TIPS, "um_per_px", "length_um")
 WRONG_DAY = marked("Write a day such as 2026-11-24.")
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the history."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/history")
     def history(request: Request) -> Response:
-        page = _read_page(desk, request)
+        page = _read_page(web, request)
         code = 422 if page["problem"] else 200
-        return render_page(desk, request, "history", code, (*PARTS, BEFORE), **page)
+        return render_page(web, request, "history", code, (*PARTS, BEFORE), **page)
 
     @routes.get("/history.csv")
     def export(request: Request) -> Response:
-        query, problem = _read(desk, _find_asked(request))
+        query, problem = _read(web, _find_asked(request))
         _refuse(problem or describe_unknown(request, (*PARTS, BEFORE)))
         before = cookies.number(request.query_params.get(BEFORE, ""))
         headers = {"Content-Disposition": 'attachment; filename="history.csv"'}
         return StreamingResponse(
-            iter_csv(COLUMNS, _iter_pages(desk, query, before)),
+            iter_csv(COLUMNS, _iter_pages(web, query, before)),
             media_type="text/csv; charset=utf-8",
             headers=headers,
         )
 
     @routes.get("/history.pdf")
     def draw(request: Request) -> Response:
-        now, page = desk.now(), _read_page(desk, request, most=MOST_DRAWN)
+        now, page = web.now(), _read_page(web, request, most=MOST_DRAWN)
         _refuse(page["problem"] or describe_unknown(request, (*PARTS, BEFORE)))
         drawn = reports.render_history_pdf(
             page,
-            site=desk.site,
+            site=web.site,
             at=now,
-            generated=local_full(now, desk.zone),
-            sha256=desk.store.audit_log.get_head().sha256,
+            generated=local_full(now, web.zone),
+            sha256=web.store.audit_log.get_head().sha256,
         )
         headers = {"Content-Disposition": 'attachment; filename="history.pdf"'}
         return Response(drawn, media_type="application/pdf", headers=headers)
@@ -119,7 +119,7 @@ def _refuse(problem: str) -> None:
 
 
 def build_query(
-    desk: Desk,
+    web: WebContext,
     *,
     actor: str = "",
     subject: str = "",
@@ -131,7 +131,7 @@ def build_query(
     """Return which acts are listed.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         actor: Part of a name.
         subject: Part of an object.
         act: Beginning of an act's name.
@@ -143,7 +143,7 @@ def build_query(
         ValueError: A day is none.
     """
     return HistoryQuery(
-        actor, subject, act, _begin(first, desk.zone), _begin(last, desk.zone, days=1), facts
+        actor, subject, act, _begin(first, web.zone), _begin(last, web.zone, days=1), facts
     )
 
 
@@ -158,7 +158,7 @@ def _begin(day: str, zone: str, *, days: int = 0) -> datetime | None:
 
 
 def find_page(
-    desk: Desk, query: HistoryQuery, *, limit: int, before: int | None = None
+    web: WebContext, query: HistoryQuery, *, limit: int, before: int | None = None
 ) -> tuple[list[TrailEntry], int | None]:
     """Return acts, newest first, and the number before which older ones follow, None at the end.
 
@@ -166,12 +166,12 @@ def find_page(
     is not full.
     """
     if not query.facts:
-        acts = desk.store.history.list_page(query, limit=limit + 1, before=before)
+        acts = web.store.history.list_page(query, limit=limit + 1, before=before)
         return acts[:limit], acts[limit - 1].id if len(acts) > limit else None
     found: list[TrailEntry] = []
     for size in (limit + 1, *(BATCH,) * MOST_BATCHES):  # mostly the first acts are enough
-        batch = desk.store.history.list_page(query, limit=size, before=before)
-        found += _list_matching(desk, batch, query)
+        batch = web.store.history.list_page(query, limit=size, before=before)
+        found += _list_matching(web, batch, query)
         if len(found) > limit:
             return found[:limit], found[limit - 1].id
         if len(batch) < size:
@@ -180,12 +180,14 @@ def find_page(
     return found, before
 
 
-def _list_matching(desk: Desk, acts: Sequence[TrailEntry], query: HistoryQuery) -> list[TrailEntry]:
+def _list_matching(
+    web: WebContext, acts: Sequence[TrailEntry], query: HistoryQuery
+) -> list[TrailEntry]:
     """Return the acts whose facts contain the words of a search where the reader may see them."""
     words = query.facts.casefold().split()
     if not words:
         return list(acts)
-    hidden = find_hidden(desk, acts)
+    hidden = find_hidden(web, acts)
     return [entry for entry in acts if _has_words(read_facts(entry, hidden), words)]
 
 
@@ -194,22 +196,22 @@ def _has_words(facts: Mapping[str, Any], words: Sequence[str]) -> bool:
     return all(json.dumps(word, ensure_ascii=False)[1:-1] in written for word in words)
 
 
-def find_hidden(desk: Desk, acts: Sequence[TrailEntry]) -> set[str]:
+def find_hidden(web: WebContext, acts: Sequence[TrailEntry]) -> set[str]:
     """Return the micrographs of these acts whose decisions reviewers may not see yet.
 
     The search finds a code of most micrographs; only the others are loaded whole.
     """
     named = _list_named(acts)
-    unsure = [] if not named else desk.store.search.list_without_code(named)
-    return {view.id for view in desk.store.search.list_micrographs(unsure) if is_blind(view)}
+    unsure = [] if not named else web.store.search.list_without_code(named)
+    return {view.id for view in web.store.search.list_micrographs(unsure) if is_blind(view)}
 
 
 def _list_named(acts: Sequence[TrailEntry]) -> list[str]:
     return list(dict.fromkeys(entry.subject for entry in acts if ID.fullmatch(entry.subject)))
 
 
-def _load_named(desk: Desk, acts: Sequence[TrailEntry]) -> dict[str, MicrographView]:
-    return {view.id: view for view in desk.store.search.list_micrographs(_list_named(acts))}
+def _load_named(web: WebContext, acts: Sequence[TrailEntry]) -> dict[str, MicrographView]:
+    return {view.id: view for view in web.store.search.list_micrographs(_list_named(acts))}
 
 
 def read_facts(entry: TrailEntry, hidden: Collection[str]) -> dict[str, Any]:
@@ -225,7 +227,7 @@ def _find_asked(request: Request) -> dict[str, str]:
     return {key: sent.get(key, "").strip()[:LONGEST_PART] for key in PARTS}
 
 
-def _read(desk: Desk, asked: Mapping[str, str]) -> tuple[HistoryQuery, str]:
+def _read(web: WebContext, asked: Mapping[str, str]) -> tuple[HistoryQuery, str]:
     """Return which acts are listed, and what of the search is not understood."""
     kind, wrong = asked["kind"], ""
     if kind not in KINDS:
@@ -235,7 +237,7 @@ def _read(desk: Desk, asked: Mapping[str, str]) -> tuple[HistoryQuery, str]:
     who, subject, facts = (_keep_readable(asked[name]) for name in ("who", "subject", "facts"))
     try:
         query = build_query(
-            desk,
+            web,
             actor=who,
             subject=subject,
             act=kind,
@@ -253,20 +255,20 @@ def _keep_readable(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "ignore").decode()
 
 
-def _read_page(desk: Desk, request: Request, *, most: int = ROWS) -> dict[str, Any]:
+def _read_page(web: WebContext, request: Request, *, most: int = ROWS) -> dict[str, Any]:
     """Return the acts that a request asks for, and what page and PDF state of them."""
     asked = _find_asked(request)
-    query, problem = _read(desk, asked)
+    query, problem = _read(web, asked)
     before = cookies.number(request.query_params.get("before", ""))
-    acts, following = ([], None) if problem else find_page(desk, query, limit=most, before=before)
-    named = _load_named(desk, acts)
+    acts, following = ([], None) if problem else find_page(web, query, limit=most, before=before)
+    named = _load_named(web, acts)
     kept = {key: value for key, value in asked.items() if value}
     shown = {} if before is None else {"before": str(before)}
     more = urlencode(kept | {"before": str(following)}) if following is not None else ""
     return {
         "asked": asked | {"kind": query.act},
         "kinds": KINDS,
-        "rows": [_describe_act(desk, entry, named) for entry in acts],
+        "rows": [_describe_act(web, entry, named) for entry in acts],
         "next_href": f"/history?{more}" if more else "",
         "first_href": f"/history?{urlencode(kept)}" if before is not None else "",
         "search": urlencode(kept | shown),
@@ -275,7 +277,7 @@ def _read_page(desk: Desk, request: Request, *, most: int = ROWS) -> dict[str, A
 
 
 def _describe_act(
-    desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView]
+    web: WebContext, entry: TrailEntry, named: Mapping[str, MicrographView]
 ) -> dict[str, Any]:
     """Return an act with what its reader may see, in the words of the page."""
     view = named.get(entry.subject)
@@ -298,7 +300,7 @@ def _describe_act(
     }
     return {
         "entry": entry,
-        "at": local_full(entry.at, desk.zone),
+        "at": local_full(entry.at, web.zone),
         "act": reports.act_title(entry.act) or entry.act,
         "subject": view.name if view else entry.subject,
         "href": _find_href(entry),
@@ -328,12 +330,12 @@ def _format(value: Any) -> str:
 
 
 def _iter_pages(
-    desk: Desk, query: HistoryQuery, before: int | None
+    web: WebContext, query: HistoryQuery, before: int | None
 ) -> Iterator[Iterator[dict[str, Any]]]:
     """Yield the acts as pages of rows, newest first, from the page that is shown on."""
-    for page in desk.store.history.iter_pages(query, limit=MOST_EXPORTED, before=before):
-        acts = _list_matching(desk, page, query)
-        hidden = find_hidden(desk, acts)
+    for page in web.store.history.iter_pages(query, limit=MOST_EXPORTED, before=before):
+        acts = _list_matching(web, page, query)
+        hidden = find_hidden(web, acts)
         yield (to_json(entry, hidden) for entry in acts)
 
 

@@ -18,7 +18,7 @@ from agent.store.people import auth
 from agent.store.sites.fleet import FleetMember, PcState, list_members, list_seen, rollout_to_json
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead, signing_name, who_is
-from agent.web.context import LONGEST_NAME, Desk, read_database_time
+from agent.web.context import LONGEST_NAME, WebContext, read_database_time
 from agent.web.forms import read_form
 from agent.web.models import model_acts
 from agent.web.models.models_page import NAME
@@ -55,28 +55,28 @@ HOSTS = {
 BUNDLES_SHOWN = 50
 
 
-def load_rollout(desk: Desk) -> dict[str, Any] | None:
+def load_rollout(web: WebContext) -> dict[str, Any] | None:
     """Return the newest rollout as JSON, None before the first."""
-    rollout = desk.store.rollouts.find_latest()
+    rollout = web.store.rollouts.find_latest()
     if rollout is None:
         return None
     seen, hosts = (
-        list_seen(desk.store.agents.list_all()),
-        desk.store.rollouts.list_hosts(rollout.id),
+        list_seen(web.store.agents.list_all()),
+        web.store.rollouts.list_hosts(rollout.id),
     )
-    return rollout_to_json(rollout, hosts, seen=seen, now=read_database_time(desk))
+    return rollout_to_json(rollout, hosts, seen=seen, now=read_database_time(web))
 
 
-def build_view(desk: Desk, request: Request) -> dict[str, Any] | None:
+def build_view(web: WebContext, request: Request) -> dict[str, Any] | None:
     """Return the newest rollout of this site with its PCs; None before the first."""
-    rollout = desk.store.rollouts.find_latest()
+    rollout = web.store.rollouts.find_latest()
     if rollout is None:
         return None
-    agents, hosts = desk.store.agents.list_all(), desk.store.rollouts.list_hosts(rollout.id)
-    seen, now = list_seen(agents), read_database_time(desk)
+    agents, hosts = web.store.agents.list_all(), web.store.rollouts.list_hosts(rollout.id)
+    seen, now = list_seen(agents), read_database_time(web)
     in_use = {member.name: member.bundle for member in list_members(agents, now=now)}
-    wanted = desk.store.rollouts.list_wanted()
-    current = desk.store.promotions.find_current() or ""
+    wanted = web.store.rollouts.list_wanted()
+    current = web.store.promotions.find_current() or ""
     state, tone = ROLLOUT_STATES[RolloutState(rollout.state)]
     is_stopped = rollout.state == RolloutState.STOPPED
     is_open = rollout.state == RolloutState.RUNNING or (
@@ -93,27 +93,27 @@ def build_view(desk: Desk, request: Request) -> dict[str, Any] | None:
         "state": state,
         "tone": tone,
         "rings": RINGS,
-        "facts": list(_list_facts(rollout, hosts, seen, desk.zone, now)),
+        "facts": list(_list_facts(rollout, hosts, seen, web.zone, now)),
         "pcs": pcs,
         "may_stop": is_open and may_decide(request),
         "sign": _build_continue(request) if is_stopped and may_lead(request) else None,
     }
 
 
-def build_start(desk: Desk, request: Request) -> tuple[SignForm, tuple[str, ...]] | None:
+def build_start(web: WebContext, request: Request) -> tuple[SignForm, tuple[str, ...]] | None:
     """Build the form that starts a rollout, and the names of the bundles to choose from.
 
     None where a rollout is running, the reader is no lead, or there is nothing else to choose.
     """
-    rules, current = desk.learning.rings, desk.store.promotions.find_current()
-    newest = desk.store.rollouts.find_latest()
+    rules, current = web.learning.rings, web.store.promotions.find_current()
+    newest = web.store.rollouts.find_latest()
     bundles = tuple(
-        folder.name for folder in list_bundles(desk.archive.folder)[::-1] if folder.name != current
+        folder.name for folder in list_bundles(web.archive.folder)[::-1] if folder.name != current
     )[:BUNDLES_SHOWN]
     is_running = newest is not None and newest.state == RolloutState.RUNNING
     if not bundles or is_running or not may_lead(request):
         return None
-    names = [agent.name for agent in desk.store.agents.list_all() if agent.started_at]
+    names = [agent.name for agent in web.store.agents.list_all() if agent.started_at]
     form = SignForm(
         action=START,
         title=_("Roll out a bundle in rings"),
@@ -200,40 +200,40 @@ REMARKS = {
 }
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the PCs."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/fleet")
     def fleet(request: Request) -> Response:
-        return render_fleet(desk, request, message=request.query_params.get("done", "")[:200])
+        return render_fleet(web, request, message=request.query_params.get("done", "")[:200])
 
     return routes
 
 
 def render_fleet(
-    desk: Desk, request: Request, code: int = 200, *, message: str = ""
+    web: WebContext, request: Request, code: int = 200, *, message: str = ""
 ) -> HTMLResponse:
     """Render the page of the PCs.
 
     Args:
-        desk: Of the pages.
+        web: Of the pages.
         request: Who reads it, and of which sites.
         code: HTTP status; an error is an act that was refused.
         message: What an act has led to, "" for nothing.
     """
     may_see_all = may_lead(request)
     is_all = may_see_all and request.query_params.get("sites") == "all"
-    store = desk.store
+    store = web.store
     agents = store.over_all_sites().agents() if is_all else store.agents.list_all()
     members = list_members(
         agents,
-        now=read_database_time(desk),
+        now=read_database_time(web),
         wanted={} if is_all else store.rollouts.list_wanted(),
     )
-    start = build_start(desk, request)
+    start = build_start(web, request)
     return render_page(
-        desk,
+        web,
         request,
         "fleet",
         code,
@@ -243,7 +243,7 @@ def render_fleet(
         remarks=REMARKS,
         may_see_all=may_see_all,
         is_all=is_all,
-        rollout=build_view(desk, request),
+        rollout=build_view(web, request),
         start=start[0] if start else None,
         bundles=start[1] if start else (),
         message=message,
@@ -272,43 +272,43 @@ class StopIn(BaseModel):
     by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who.")
 
 
-def rollout_router(desk: Desk) -> APIRouter:
+def rollout_router(web: WebContext) -> APIRouter:
     """Build the routes of the rollout; a stop needs the role reviewer, other acts a lead."""
     routes = APIRouter()
-    signing = partial(_sign, desk, auth.PasswordCheck())
+    signing = partial(_sign, web, auth.PasswordCheck())
 
     @routes.post(START, include_in_schema=False)
     async def start(request: Request) -> Response:
         form = await read_form(request)
-        return await run_in_threadpool(signing, request, form, act=partial(_start, desk, form))
+        return await run_in_threadpool(signing, request, form, act=partial(_start, web, form))
 
     @routes.post(CONTINUE, include_in_schema=False)
     async def resume(request: Request) -> Response:
         form = await read_form(request)
-        return await run_in_threadpool(signing, request, form, act=partial(_resume, desk))
+        return await run_in_threadpool(signing, request, form, act=partial(_resume, web))
 
     @routes.post(STOP, include_in_schema=False)
     def stop(request: Request) -> Response:
         by = cookies.decides(request, {}) or _("a user of this PC")
-        desk.store.rollouts.stop(by=by, at=desk.now())
+        web.store.rollouts.stop(by=by, at=web.now())
         return RedirectResponse("/fleet", 303)
 
     @routes.get("/api/v1/rollout", response_model=RolloutAnswer, responses=FAULTS)
     def read() -> dict[str, Any]:
         """Return the newest rollout with what each PC answered; null before one."""
-        return {"rollout": load_rollout(desk)}
+        return {"rollout": load_rollout(web)}
 
     @routes.post("/api/v1/rollout/stop", response_model=Requested, responses=FAULTS)
     def stop_by_program(request: Request, body: StopIn) -> dict[str, int]:
         """Stop the rollout: every PC goes back; `count` is 0 where there is none to stop."""
         by = signing_name(request, body.by)
-        return {"count": int(desk.store.rollouts.stop(by=by, at=desk.now()))}
+        return {"count": int(web.store.rollouts.stop(by=by, at=web.now()))}
 
     return routes
 
 
 def _sign(
-    desk: Desk,
+    web: WebContext,
     check: auth.PasswordCheck,
     request: Request,
     form: Mapping[str, str],
@@ -316,20 +316,20 @@ def _sign(
     act: Callable[[Signature], str],
 ) -> Response:
     def refuse(why: str) -> Response:
-        return render_fleet(desk, request, 422, message=why)
+        return render_fleet(web, request, 422, message=why)
 
     return model_acts.answer_signed(
-        desk, check, request, form, act=act, page="/fleet", refuse=refuse
+        web, check, request, form, act=act, page="/fleet", refuse=refuse
     )
 
 
-def _start(desk: Desk, form: Mapping[str, str], signature: Signature) -> str:
+def _start(web: WebContext, form: Mapping[str, str], signature: Signature) -> str:
     name = form.get("bundle", "")
     return model_acts.promote(
-        desk, name if NAME.fullmatch(name) else "", signature, rings=desk.learning.rings
+        web, name if NAME.fullmatch(name) else "", signature, rings=web.learning.rings
     )
 
 
-def _resume(desk: Desk, signature: Signature) -> str:
-    rollout = desk.store.rollouts.resume(signature, ring_at=read_database_time(desk))
+def _resume(web: WebContext, signature: Signature) -> str:
+    rollout = web.store.rollouts.resume(signature, ring_at=read_database_time(web))
     return _("The rollout of {name} continues at ring 1.").format(name=rollout.bundle)

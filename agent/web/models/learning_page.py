@@ -32,7 +32,7 @@ from agent.store import LabelledMicrograph, LabelView
 from agent.store.work.jobs import NO_FACTS
 from agent.web import cookies
 from agent.web.authentication import signing_name
-from agent.web.context import LONGEST_NAME, Desk
+from agent.web.context import LONGEST_NAME, WebContext
 from agent.web.orders.order_fields import is_done_by
 from agent.web.pages import render_page
 from agent.web.schemas import FAULTS, JobRequested
@@ -74,31 +74,31 @@ WHYS = {
 OTHERWISE = marked("the setting [retrain] learns_from leaves it out")
 
 
-def find_use(desk: Desk, view: MicrographView) -> LabelUse | None:
+def find_use(web: WebContext, view: MicrographView) -> LabelUse | None:
     """Return what the decision on a micrograph is used for; None where there is no decision."""
     if view.label is None:
         return SECOND if view.votes else None
-    label = desk.store.labelled_micrographs.find(view.id)
-    return _decide(desk, label) if label else None
+    label = web.store.labelled_micrographs.find(view.id)
+    return _decide(web, label) if label else None
 
 
-def forecast_use(desk: Desk, view: MicrographView, *, blind: bool) -> LabelUse:
+def forecast_use(web: WebContext, view: MicrographView, *, blind: bool) -> LabelUse:
     """Return what a structure code would be used for if one reviewer gave it now.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         view: The micrograph.
         blind: The model's answer has not been shown to the reviewer.
     """
     result = view.result
     code = result.structure_code or next(
-        subtype.code(size.name) for subtype in desk.taxonomy().subtypes for size in subtype.sizes
+        subtype.code(size.name) for subtype in web.taxonomy().subtypes for size in subtype.sizes
     )
     label = LabelledMicrograph(
         id=view.id,
         sha256=view.sha256,
         page=view.page,
-        label=LabelView(kind="code", by="", code=code, blind=blind, id=0, at=desk.now()),
+        label=LabelView(kind="code", by="", code=code, blind=blind, id=0, at=web.now()),
         group="",
         process_data={},
         origin=result.origin,
@@ -108,7 +108,7 @@ def forecast_use(desk: Desk, view: MicrographView, *, blind: bool) -> LabelUse:
         seen_code=result.structure_code,
         is_control="control_sample" in result.reasons and result.structure_code is not None,
     )
-    use = _decide(desk, label)
+    use = _decide(web, label)
     if use.use is Use.UNUSED or not view.asks_two or view.label is not None:
         return use
     return use if view.votes else SECOND
@@ -135,12 +135,12 @@ def explain_use(use: LabelUse) -> str:
     return _(WHYS.get((use.use, use.why), OTHERWISE)).format(code=use.code)
 
 
-def _decide(desk: Desk, label: LabelledMicrograph) -> LabelUse:
+def _decide(web: WebContext, label: LabelledMicrograph) -> LabelUse:
     return decide_use(
         label,
-        has_crop=desk.archive.may_have(desk.archive.crop_path(label.sha256, label.page)),
-        taxonomy=desk.taxonomy(),
-        learns_from=desk.learns_from,
+        has_crop=web.archive.may_have(web.archive.crop_path(label.sha256, label.page)),
+        taxonomy=web.taxonomy(),
+        learns_from=web.learns_from,
     )
 
 
@@ -150,23 +150,23 @@ SUGGESTED = "suggested"
 """Name of the filter of the queue; its value is "1"."""
 
 
-def find_last_choice(desk: Desk) -> Job | None:
+def find_last_choice(web: WebContext) -> Job | None:
     """Return the last job that chose what to label next, or None."""
-    done = [job for job in desk.store.jobs.list_ended(SUGGEST) if job.outcome == "done"]
+    done = [job for job in web.store.jobs.list_ended(SUGGEST) if job.outcome == "done"]
     return done[-1] if done else None
 
 
-def list_suggested(desk: Desk) -> list[MicrographView]:
+def list_suggested(web: WebContext) -> list[MicrographView]:
     """Return what was chosen last, the most useful first."""
-    last = find_last_choice(desk)
+    last = find_last_choice(web)
     ids = [str(public_id) for public_id in last.facts.get("ids", ())] if last else []
-    return desk.store.search.list_micrographs(ids)
+    return web.store.search.list_micrographs(ids)
 
 
-def list_suggestion_queue(desk: Desk, who: str) -> list[MicrographView]:
+def list_suggestion_queue(web: WebContext, who: str) -> list[MicrographView]:
     """Return what was chosen last and this reviewer may decide."""
     return [
-        view for view in list_suggested(desk) if view.label is None and not is_done_by(view, who)
+        view for view in list_suggested(web) if view.label is None and not is_done_by(view, who)
     ]
 
 
@@ -195,70 +195,70 @@ class JobIn(BaseModel):
     by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who.")
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the training."""
     routes = APIRouter()
 
     @routes.get("/models/training", include_in_schema=False)
     def training(request: Request) -> Response:
-        return _render(desk, request)
+        return _render(web, request)
 
     @routes.post("/models/retrain", include_in_schema=False)
     def retrain(request: Request) -> Response:
-        return _request_job(desk, request, RETRAIN)
+        return _request_job(web, request, RETRAIN)
 
     @routes.post("/models/suggest", include_in_schema=False)
     def suggest(request: Request) -> Response:
-        return _request_job(desk, request, SUGGEST)
+        return _request_job(web, request, SUGGEST)
 
     @routes.post("/api/v1/jobs", status_code=202, response_model=JobRequested, responses=FAULTS)
     def job(request: Request, body: JobIn) -> dict[str, str]:
         """Request a training, or the choice of what to label next, of the running agent."""
-        state = request_job(desk, body.name, by=signing_name(request, body.by))
+        state = request_job(web, body.name, by=signing_name(request, body.by))
         return {"state": STATES[state]}
 
     return routes
 
 
-def request_job(desk: Desk, name: str, *, by: str, facts: Mapping[str, Any] = NO_FACTS) -> str:
+def request_job(web: WebContext, name: str, *, by: str, facts: Mapping[str, Any] = NO_FACTS) -> str:
     """Request a job of the running agent and return a key of `MESSAGES`."""
-    if not desk.status().get("running"):
+    if not web.status().get("running"):
         return "stopped"
-    is_new = desk.store.jobs.request(name, by=by, at=desk.now(), facts=facts)
+    is_new = web.store.jobs.request(name, by=by, at=web.now(), facts=facts)
     return "started" if is_new else "running"
 
 
-def _request_job(desk: Desk, request: Request, name: str) -> Response:
+def _request_job(web: WebContext, request: Request, name: str) -> Response:
     by = cookies.name_of(request) or _("a user of this PC")
-    done = request_job(desk, name, by=by)
+    done = request_job(web, name, by=by)
     return RedirectResponse(f"/models/training?{urlencode({'done': done})}", 303)
 
 
 # --- the page -----------------------------------------------------------------------------------
 
 
-def _render(desk: Desk, request: Request) -> Response:
-    current = desk.store.promotions.find_current()
-    known = _list_known(desk, current)
-    labels, unused = _count_labels(desk, known or frozenset())
-    last = find_last_choice(desk)
+def _render(web: WebContext, request: Request) -> Response:
+    current = web.store.promotions.find_current()
+    known = _list_known(web, current)
+    labels, unused = _count_labels(web, known or frozenset())
+    last = find_last_choice(web)
     curve, curve_note = _draw_curve(last)
     return render_page(
-        desk,
+        web,
         request,
         "learning",
         labels=labels,
         is_known=known is not None,
         bundle=current,
-        fewest_new=desk.learning.min_new_labels,
+        fewest_new=web.learning.min_new_labels,
         enough=(
             *_describe_enough(labels, last, has_bundle=current is not None),
             *((curve_note,) if curve else ()),
         ),
         unused=unused,
-        wanted=_describe_wanted(desk),
-        suggested=list_suggested(desk),
-        suggested_note=_describe_suggested(desk, last),
+        wanted=_describe_wanted(web),
+        suggested=list_suggested(web),
+        suggested_note=_describe_suggested(web, last),
         curve=curve,
         curve_note=curve_note,
         message=_(MESSAGES.get(request.query_params.get("done", ""), "")),
@@ -266,16 +266,16 @@ def _render(desk: Desk, request: Request) -> Response:
 
 
 def _count_labels(
-    desk: Desk, known: frozenset[str]
+    web: WebContext, known: frozenset[str]
 ) -> tuple[dict[str, Counter[str]], list[tuple[str, int]]]:
     """Return each code's labels by use, new ones and specimens; and why others are not used."""
     counts: dict[str, Counter[str]] = {}
     specimens: dict[str, set[str]] = {}
     whys: Counter[str] = Counter()
-    taxonomy = desk.taxonomy()
-    groups = desk.store.labelled_micrographs.list_alike()
+    taxonomy = web.taxonomy()
+    groups = web.store.labelled_micrographs.list_alike()
     crops = iter(
-        desk.archive.has_crops(
+        web.archive.has_crops(
             [(sha256, page) for _, alike in groups for sha256, page, _specimen in alike]
         )
     )
@@ -283,7 +283,7 @@ def _count_labels(
         code = labelled.label.code or ""
         own = counts.setdefault(code, Counter())
         uses = [
-            decide_use(labelled, has_crop=has_crop, taxonomy=taxonomy, learns_from=desk.learns_from)
+            decide_use(labelled, has_crop=has_crop, taxonomy=taxonomy, learns_from=web.learns_from)
             for has_crop in (False, True)
         ]
         for (sha256, page, specimen), has_crop in zip(alike, crops, strict=False):
@@ -346,23 +346,23 @@ def _find_weakest(last: Job) -> tuple[str, float] | None:
     return min(recalls.items(), key=lambda item: item[1]) if recalls else None
 
 
-def _list_known(desk: Desk, current: str | None) -> frozenset[str] | None:
+def _list_known(web: WebContext, current: str | None) -> frozenset[str] | None:
     """Return the keys of the images in the split of the bundle in use, None if unreadable."""
     if current is None:
         return frozenset()
     try:
-        return list_known(read_manifest(get_bundles_folder(desk.archive.folder) / current))
+        return list_known(read_manifest(get_bundles_folder(web.archive.folder) / current))
     except ModelError:
         return None
 
 
-def _describe_wanted(desk: Desk) -> str:
-    now = desk.now()
-    for job in desk.store.jobs.list_running(at=now):
+def _describe_wanted(web: WebContext) -> str:
+    now = web.now()
+    for job in web.store.jobs.list_running(at=now):
         if job.name == RETRAIN:
             done = f" {job.facts['done']}/{job.facts['total']}" if job.facts.get("total") else ""
             return _("A training runs: {stage}.").format(stage=f"{job.facts['stage']}{done}")
-    if desk.store.jobs.is_requested(RETRAIN, at=now):
+    if web.store.jobs.is_requested(RETRAIN, at=now):
         return _("A training is requested; the agent starts it within some seconds.")
     return ""
 
@@ -370,17 +370,17 @@ def _describe_wanted(desk: Desk) -> str:
 # --- what to label next ---------------------------------------------------------------------------
 
 
-def _describe_suggested(desk: Desk, last: Job | None) -> str:
-    now = desk.now()
-    runs = any(job.name == SUGGEST for job in desk.store.jobs.list_running(at=now))
-    if runs or desk.store.jobs.is_requested(SUGGEST, at=now):
+def _describe_suggested(web: WebContext, last: Job | None) -> str:
+    now = web.now()
+    runs = any(job.name == SUGGEST for job in web.store.jobs.list_running(at=now))
+    if runs or web.store.jobs.is_requested(SUGGEST, at=now):
         return _("The agent chooses now. Reload the page in a minute.")
     if last is None or last.ended_at is None:
         return _(
             "The agent chooses micrographs that are uncertain, unlike the labelled ones and unlike "
             "each other."
         )
-    return _("Chosen {at}, the most useful first.").format(at=local(last.ended_at, desk.zone))
+    return _("Chosen {at}, the most useful first.").format(at=local(last.ended_at, web.zone))
 
 
 def _format_interval(more: Mapping[str, Any]) -> str:

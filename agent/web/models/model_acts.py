@@ -33,7 +33,7 @@ from agent.retrain.promotion import (
 from agent.store import Signature, acting_through
 from agent.web import cookies
 from agent.web.authentication import origin_of, who_is
-from agent.web.context import Desk, order_rules, read_database_time
+from agent.web.context import WebContext, order_rules, read_database_time
 from agent.web.review.decisions import LONGEST_COMMENT
 from model import ModelError
 from reports import gettext as _
@@ -52,7 +52,7 @@ PROMOTED = "promoted"
 
 
 def answer_signed(
-    desk: Desk,
+    web: WebContext,
     check: auth.PasswordCheck,
     request: Request,
     form: Mapping[str, str],
@@ -65,7 +65,7 @@ def answer_signed(
     """Do what a form signs, and answer with its page.
 
     Args:
-        desk: Behind the pages.
+        web: Behind the pages.
         check: Of passwords.
         request: With the form.
         form: What it sent.
@@ -75,7 +75,7 @@ def answer_signed(
         meaning: Of the signature, as the audit log keeps it.
     """
     try:
-        with signed(desk, request, form, check, meaning=meaning) as signature:
+        with signed(web, request, form, check, meaning=meaning) as signature:
             done = act(signature)
     except (AgentError, ModelError, OSError) as error:
         return refuse(str(error))
@@ -86,7 +86,7 @@ def answer_signed(
 
 @contextmanager
 def signed(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     form: Mapping[str, str],
     check: auth.PasswordCheck,
@@ -96,7 +96,7 @@ def signed(
     """Check that a lead signs with a reason and, where there are accounts, the password.
 
     Args:
-        desk: Behind the pages.
+        web: Behind the pages.
         request: With the form.
         form: What it sent.
         check: Of passwords.
@@ -115,50 +115,50 @@ def signed(
     if not reason or len(reason) > LONGEST_COMMENT or not reason.isprintable():
         raise UsageError(_("A signature needs a reason; it is recorded."))
     if who is not None:
-        if not (who.may("lead") or order_rules(desk).is_lead(who.name)):
+        if not (who.may("lead") or order_rules(web).is_lead(who.name)):
             raise UsageError(_("Only a lead may sign this."))
-        require_password(desk, who.name, form.get("password", ""), check)
-    elif desk.learning.names_leads:
-        require_lead(order_rules(desk), by.strip())
+        require_password(web, who.name, form.get("password", ""), check)
+    elif web.learning.names_leads:
+        require_lead(order_rules(web), by.strip())
     with acting_through(replace(origin_of(request, who), meaning=meaning)):
-        yield Signature(by.strip(), reason, desk.now())
+        yield Signature(by.strip(), reason, web.now())
 
 
-def require_password(desk: Desk, name: str, password: str, check: auth.PasswordCheck) -> None:
+def require_password(web: WebContext, name: str, password: str, check: auth.PasswordCheck) -> None:
     """Raise `UsageError` unless a password is an account's; wrong ones are counted."""
-    at = desk.now()
-    tried = desk.store.accounts.begin_try(name, browser="", at=at)
+    at = web.now()
+    tried = web.store.accounts.begin_try(name, browser="", at=at)
     if tried.locked_until:
         raise UsageError(_("Too many wrong passwords. Wait some minutes, then sign again."))
     account = tried.account
     usable = account is not None and account.kind == "person" and account.disabled_at is None
     if account is None or not check.is_password(account.hashed if usable else None, password):
-        desk.store.accounts.failed(name, at=at)
+        web.store.accounts.failed(name, at=at)
         raise UsageError(_("Wrong password. Nothing was changed."))
-    desk.store.accounts.succeeded(name)
+    web.store.accounts.succeeded(name)
 
 
-def compute_and_save_impact(desk: Desk, name: str) -> Impact:
+def compute_and_save_impact(web: WebContext, name: str) -> Impact:
     """Compute which orders a bundle would change, and write the page of it into its record."""
     from agent.retrain import compute_impact, save_impact  # noqa: PLC0415 - brings PyTorch
 
-    now = desk.now()
+    now = web.now()
     impact = compute_impact(
-        desk.store,
-        order_rules(desk),
+        web.store,
+        order_rules(web),
         name,
         since=now - timedelta(days=DAYS),
-        has_crop=lambda view: desk.archive.has_crop(view.sha256, view.page),
+        has_crop=lambda view: web.archive.has_crop(view.sha256, view.page),
         days=DAYS,
     )
-    record = get_record_folder(get_bundle(desk.archive.folder, name))
+    record = get_record_folder(get_bundle(web.archive.folder, name))
     at = f"{now:%Y-%m-%d %H:%M} UTC with {software()}"
-    save_impact(impact, record, desk.archive, site=desk.site, at=at)
+    save_impact(impact, record, web.archive, site=web.site, at=at)
     return impact
 
 
 def promote(
-    desk: Desk,
+    web: WebContext,
     name: str,
     signature: Signature,
     *,
@@ -168,7 +168,7 @@ def promote(
     """Sign for a bundle and return what follows, in a sentence.
 
     Args:
-        desk: Of the pages.
+        web: Of the pages.
         name: Of the bundle.
         signature: Of a lead.
         rings: The PCs take it in these rings; None: all at once.
@@ -181,42 +181,42 @@ def promote(
     """
     from model import verify_bundle  # noqa: PLC0415 - brings PyTorch
 
-    folder = get_bundle(desk.archive.folder, name)
-    before = desk.store.promotions.find_current()
+    folder = get_bundle(web.archive.folder, name)
+    before = web.store.promotions.find_current()
     if before == name:
         raise UsageError(_("{name} is already in use.").format(name=name))
     manifest = verify_bundle(folder)
-    require_allowed(desk.archive.folder, manifest)
+    require_allowed(web.archive.folder, manifest)
     if not is_sure and not has_evidence(folder, before):
         raise UsageError(
             _("No gate recommends {name}. To sign all the same, tick the box.").format(name=name)
         )
-    impact = compute_and_save_impact(desk, name)
+    impact = compute_and_save_impact(web, name)
     require_known_impact(impact)
     shown = impact.in_short() | {"gate": describe_gate(folder, before)}
     if rings is not None:
-        if not desk.learning.names_taxonomy:
-            require_same_codes(name, manifest.taxonomy, desk.taxonomy())
+        if not web.learning.names_taxonomy:
+            require_same_codes(name, manifest.taxonomy, web.taxonomy())
         shown |= {"rings": rings.to_json()}
-    is_promoted = desk.store.promotions.sign(
+    is_promoted = web.store.promotions.sign(
         name,
         replace(signature, shown=shown),
         metrics=manifest.metrics,
-        promoters=desk.learning.promoters,
+        promoters=web.learning.promoters,
         instead_of=before,
         rings=rings,
-        ring_at=read_database_time(desk),
+        ring_at=read_database_time(web),
     )
     if not is_promoted:
         text = _("{name} is proposed by {who} and needs the signature of a second lead.")
         return text.format(name=name, who=signature.by)
     if rings is not None:
         return _("The PCs of ring 1 take {name}.").format(name=name)
-    _write_cards(desk, name, before)
+    _write_cards(web, name, before)
     return _("{name} is in use from the next specimen on.").format(name=name)
 
 
-def roll_back(desk: Desk, signature: Signature) -> str:
+def roll_back(web: WebContext, signature: Signature) -> str:
     """Put the previous bundle into use again and return what follows, in a sentence.
 
     Raises:
@@ -225,26 +225,26 @@ def roll_back(desk: Desk, signature: Signature) -> str:
     """
     from model import verify_bundle  # noqa: PLC0415 - brings PyTorch
 
-    promotions = desk.store.promotions.list_all()
+    promotions = web.store.promotions.list_all()
     before = next(iter(list_previous_bundles(promotions)), None)
     if before is None:
         raise UsageError(_("There is no previous bundle."))
     current = promotions[0].bundle
-    manifest = verify_bundle(get_bundle(desk.archive.folder, before))
-    require_allowed(desk.archive.folder, manifest)
-    desk.store.promotions.promote(
+    manifest = verify_bundle(get_bundle(web.archive.folder, before))
+    require_allowed(web.archive.folder, manifest)
+    web.store.promotions.promote(
         before,
         by=signature.by,
         reason=f"back from {current}: {signature.reason}",
         at=signature.at,
         metrics={**manifest.metrics, BACK_FROM: current},
     )
-    _write_cards(desk, before, current)
+    _write_cards(web, before, current)
     text = _("{name} is in use again and replaces {current}.")
     return text.format(name=before, current=current)
 
 
-def write_card(desk: Desk, name: str) -> None:
+def write_card(web: WebContext, name: str) -> None:
     """Write a bundle's model card with its current facts.
 
     Raises:
@@ -254,17 +254,17 @@ def write_card(desk: Desk, name: str) -> None:
     from agent.retrain import save_card  # noqa: PLC0415 - brings PyTorch
 
     save_card(
-        get_bundle(desk.archive.folder, name),
-        desk.store.promotions.list_all(),
-        site=desk.site,
-        at=f"{desk.now():%Y-%m-%d %H:%M} UTC with {software()}",
-        language=desk.learning.language,
+        get_bundle(web.archive.folder, name),
+        web.store.promotions.list_all(),
+        site=web.site,
+        at=f"{web.now():%Y-%m-%d %H:%M} UTC with {software()}",
+        language=web.learning.language,
     )
 
 
-def _write_cards(desk: Desk, *names: str | None) -> None:
+def _write_cards(web: WebContext, *names: str | None) -> None:
     for name in filter(None, names):
         with suppress(
             UnusableBundleError, OSError, ModelError
         ):  # a broken or missing bundle needs no card
-            write_card(desk, name)
+            write_card(web, name)

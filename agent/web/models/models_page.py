@@ -29,7 +29,7 @@ from agent.retrain.promotion import SHADOW, GateFlip, has_evidence, load_gate_re
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import may_lead, who_is
-from agent.web.context import Desk, UnknownMicrographError
+from agent.web.context import UnknownMicrographError, WebContext
 from agent.web.forms import read_form
 from agent.web.models import model_acts
 from agent.web.models.learning_page import MESSAGES, request_job
@@ -57,32 +57,32 @@ CANCELLED = "retrain"
 SHOWN = 50
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the bundles."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/models")
     def models(request: Request) -> Response:
-        return _render(desk, request)
+        return _render(web, request)
 
     @routes.post("/models/cancel")
     def cancel(request: Request) -> Response:
         who = who_is(request)
         by = who.name if who else cookies.name_of(request) or _("a user of this PC")
-        desk.store.jobs.cancel(CANCELLED, by=by, at=desk.now())
+        web.store.jobs.cancel(CANCELLED, by=by, at=web.now())
         return RedirectResponse("/models", 303)
 
     @routes.get("/models/{name}/card")
     def card(name: str) -> Response:
-        path = get_record_folder(_folder(desk, name)) / "card.html"
+        path = get_record_folder(_folder(web, name)) / "card.html"
         if not path.is_file():  # added from another lab
             with suppress(UnusableBundleError, ModelError, OSError):
-                write_card(desk, name)
+                write_card(web, name)
         return _record(path)
 
     @routes.get("/models/{name}/impact")
     def impact(name: str) -> Response:
-        newest = find_newest_impact(_folder(desk, name))
+        newest = find_newest_impact(_folder(web, name))
         if newest is None:
             raise UnknownMicrographError(name)
         return _record(newest)
@@ -90,10 +90,10 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def _folder(desk: Desk, name: str) -> Path:
+def _folder(web: WebContext, name: str) -> Path:
     if not NAME.fullmatch(name):
         raise UnknownMicrographError(name)
-    return get_bundles_folder(desk.archive.folder) / name
+    return get_bundles_folder(web.archive.folder) / name
 
 
 def _record(path: Path) -> Response:
@@ -103,27 +103,27 @@ def _record(path: Path) -> Response:
     return HTMLResponse(path.read_bytes(), headers=headers)
 
 
-def _render(desk: Desk, request: Request) -> Response:
-    who, promotions = who_is(request), desk.store.promotions.list_all()
-    folders = list_bundles(desk.archive.folder)[::-1]
+def _render(web: WebContext, request: Request) -> Response:
+    who, promotions = who_is(request), web.store.promotions.list_all()
+    folders = list_bundles(web.archive.folder)[::-1]
     return render_page(
-        desk,
+        web,
         request,
         "models",
-        jobs=desk.store.jobs.list_running(at=desk.now()),
+        jobs=web.store.jobs.list_running(at=web.now()),
         titles=JOBS,
         cancelled=CANCELLED,
         is_lead=who is None or who.may("lead"),
-        last=next(iter(desk.store.jobs.list_ended(CANCELLED)[::-1]), None),
-        bundles=[_describe_bundle(desk, folder, promotions) for folder in folders[:SHOWN]],
-        sets_classes=desk.taxonomy_setup is not None and (who is None or who.may("admin")),
-        measures_needles=desk.measures_needles,
+        last=next(iter(web.store.jobs.list_ended(CANCELLED)[::-1]), None),
+        bundles=[_describe_bundle(web, folder, promotions) for folder in folders[:SHOWN]],
+        sets_classes=web.taxonomy_setup is not None and (who is None or who.may("admin")),
+        measures_needles=web.measures_needles,
     )
 
 
-def _describe_bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> dict[str, Any]:
+def _describe_bundle(web: WebContext, folder: Path, promotions: list[Promotion]) -> dict[str, Any]:
     name = folder.name
-    state, tone = name_state(desk, name, promotions)
+    state, tone = name_state(web, name, promotions)
     return {
         "name": name,
         "state": state,
@@ -134,11 +134,11 @@ def _describe_bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> d
     }
 
 
-def name_state(desk: Desk, name: str, promotions: list[Promotion]) -> tuple[str, Tone | None]:
+def name_state(web: WebContext, name: str, promotions: list[Promotion]) -> tuple[str, Tone | None]:
     """Return whether a bundle is in use, in words, and how urgently it needs action."""
     if promotions and promotions[0].bundle == name:
         return _("in use"), Tone.CALM
-    if signed := desk.store.promotions.list_signatures(name):
+    if signed := web.store.promotions.list_signatures(name):
         said = _("proposed by {who}; another person has to sign")
         return said.format(who=signed[-1].by), Tone.ATTENTION
     if any(promotion.bundle == name for promotion in promotions):
@@ -175,48 +175,48 @@ VERDICTS = {
 }
 
 
-def bundle_router(desk: Desk) -> APIRouter:
+def bundle_router(web: WebContext) -> APIRouter:
     """Build the routes of one bundle."""
     routes = APIRouter(include_in_schema=False)
-    signing = partial(_sign, desk, auth.PasswordCheck())
+    signing = partial(_sign, web, auth.PasswordCheck())
 
     @routes.get("/models/{name}")
     def bundle(request: Request, name: str) -> Response:
-        return _render_bundle(desk, request, name, request.query_params.get("done", "")[:200])
+        return _render_bundle(web, request, name, request.query_params.get("done", "")[:200])
 
     @routes.post("/models/rollback")
     async def rollback(request: Request) -> Response:
-        form, act = await read_form(request), partial(model_acts.roll_back, desk)
-        current = desk.store.promotions.find_current() or ""
+        form, act = await read_form(request), partial(model_acts.roll_back, web)
+        current = web.store.promotions.find_current() or ""
         return await run_in_threadpool(signing, request, current, form, act=act)
 
     @routes.post("/models/{name}/sign")
     async def sign(request: Request, name: str) -> Response:
         form = await read_form(request)
-        act = partial(model_acts.promote, desk, name, is_sure=form.get("sure") == "1")
+        act = partial(model_acts.promote, web, name, is_sure=form.get("sure") == "1")
         return await run_in_threadpool(signing, request, name, form, act=act)
 
     @routes.post("/models/{name}/answers")
     def answers(request: Request, name: str) -> Response:
-        _find_folder(desk, name)
+        _find_folder(web, name)
         by = cookies.name_of(request) or _("a user of this PC")
-        done = request_job(desk, SHADOW, by=by, facts={"bundle": name})
+        done = request_job(web, SHADOW, by=by, facts={"bundle": name})
         return RedirectResponse(f"/models/{name}?{urlencode({'done': _(MESSAGES[done])})}", 303)
 
     @routes.post("/models/{name}/impact")
     def impact(request: Request, name: str) -> Response:
-        _find_folder(desk, name)
+        _find_folder(web, name)
         try:
-            model_acts.compute_and_save_impact(desk, name)
+            model_acts.compute_and_save_impact(web, name)
         except (AgentError, ModelError, OSError) as error:
-            return _render_bundle(desk, request, name, str(error), 422)
+            return _render_bundle(web, request, name, str(error), 422)
         return RedirectResponse(f"/models/{name}/impact", 303)
 
     return routes
 
 
 def _sign(
-    desk: Desk,
+    web: WebContext,
     check: auth.PasswordCheck,
     request: Request,
     name: str,
@@ -224,19 +224,19 @@ def _sign(
     *,
     act: Callable[[Signature], str],
 ) -> Response:
-    _find_folder(desk, name)
+    _find_folder(web, name)
 
     def refuse(why: str) -> Response:
-        return _render_bundle(desk, request, name, why, 422)
+        return _render_bundle(web, request, name, why, 422)
 
     return model_acts.answer_signed(
-        desk, check, request, form, act=act, page=f"/models/{name}", refuse=refuse
+        web, check, request, form, act=act, page=f"/models/{name}", refuse=refuse
     )
 
 
-def _find_folder(desk: Desk, name: str) -> Path:
+def _find_folder(web: WebContext, name: str) -> Path:
     try:
-        return get_bundle(desk.archive.folder, name if NAME.fullmatch(name) else "")
+        return get_bundle(web.archive.folder, name if NAME.fullmatch(name) else "")
     except UnusableBundleError as error:
         raise UnknownMicrographError(name) from error
 
@@ -245,11 +245,11 @@ def _find_folder(desk: Desk, name: str) -> Path:
 
 
 def _render_bundle(
-    desk: Desk, request: Request, name: str, message: str, code: int = 200
+    web: WebContext, request: Request, name: str, message: str, code: int = 200
 ) -> Response:
-    folder = _find_folder(desk, name)
-    promotions = desk.store.promotions.list_all()
-    state, tone = name_state(desk, name, promotions)
+    folder = _find_folder(web, name)
+    promotions = web.store.promotions.list_all()
+    state, tone = name_state(web, name, promotions)
     try:
         record, broken = load_gate_record(folder), ""
     except UnusableBundleError as error:
@@ -259,7 +259,7 @@ def _render_bundle(
     is_current = bool(promotions) and promotions[0].bundle == name
     flips = record.flips if record else ()
     return render_page(
-        desk,
+        web,
         request,
         "bundle",
         code,
@@ -272,28 +272,30 @@ def _render_bundle(
         verdict_tone=verdict_tone,
         record=record,
         broken=broken,
-        flips=[(flip, _find_picture(desk, flip)) for flip in flips[:FLIPS_SHOWN]],
+        flips=[(flip, _find_picture(web, flip)) for flip in flips[:FLIPS_SHOWN]],
         more_flips=max(0, len(flips) - FLIPS_SHOWN),
-        sign=_build_form(desk, request, name, is_current=is_current) if may_sign else None,
+        sign=_build_form(web, request, name, is_current=is_current) if may_sign else None,
         may_compute=may_sign and not is_current,
         message=message,
         is_refused=code >= HTTPStatus.BAD_REQUEST,
     )
 
 
-def _find_picture(desk: Desk, flip: GateFlip) -> Picture | None:
+def _find_picture(web: WebContext, flip: GateFlip) -> Picture | None:
     sha256, page = parse_training_key(flip.key)
-    if not desk.archive.may_have(desk.archive.thumbnail_path(sha256, page)):
+    if not web.archive.may_have(web.archive.thumbnail_path(sha256, page)):
         return None
     alt = _("Reference image of {code}").format(code=flip.true)
     return Picture(f"/pictures/known/{flip.key}.jpg", alt, 320, 240)
 
 
-def _build_form(desk: Desk, request: Request, name: str, *, is_current: bool) -> SignForm | None:
+def _build_form(
+    web: WebContext, request: Request, name: str, *, is_current: bool
+) -> SignForm | None:
     needs_password = who_is(request) is not None
     if not is_current:
         note = _("The signature keeps the verdict of the gate and the list of changed orders.")
-        if desk.learning.promoters > 1:
+        if web.learning.promoters > 1:
             note += " " + _("A second lead has to sign too.")
         return SignForm(
             action=f"/models/{name}/sign",
@@ -301,10 +303,10 @@ def _build_form(desk: Desk, request: Request, name: str, *, is_current: bool) ->
             note=note,
             needs_password=needs_password,
             sure=""
-            if has_evidence(_find_folder(desk, name), desk.store.promotions.find_current())
+            if has_evidence(_find_folder(web, name), web.store.promotions.find_current())
             else _("No gate recommends it; I sign all the same."),
         )
-    before = next(iter(list_previous_bundles(desk.store.promotions.list_all())), None)
+    before = next(iter(list_previous_bundles(web.store.promotions.list_all())), None)
     if before is None:
         return None
     return SignForm(

@@ -46,7 +46,13 @@ from agent.orders.statements.order_json import order_to_json
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import ROLE, signing_name, who_is
-from agent.web.context import LONGEST_NAME, UNKNOWN_ORDER, Desk, UnknownMicrographError, order_rules
+from agent.web.context import (
+    LONGEST_NAME,
+    UNKNOWN_ORDER,
+    UnknownMicrographError,
+    WebContext,
+    order_rules,
+)
 from agent.web.forms import read_stripped_form
 from agent.web.models.model_acts import signed
 from agent.web.orders.order_fields import order_href
@@ -83,26 +89,26 @@ class ActIn(BaseModel):
     )
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes; of the acts `needs_lead` states which a reviewer may do."""
     routes = APIRouter()
 
     @routes.post("/order/{number:path}", include_in_schema=False)
     async def act(request: Request, number: str) -> Response:
         form = await read_stripped_form(request)
-        return await run_in_threadpool(_act, desk, request, number, form)
+        return await run_in_threadpool(_act, web, request, number, form)
 
     @routes.post(
         "/api/v1/orders/{number:path}/acts", response_model=Order, responses=FAULTS, tags=["orders"]
     )
     def act_by_program(request: Request, number: str, body: ActIn) -> dict[str, Any]:
         """Mark an order as urgent, protect, reopen it, or settle what waits for a lead."""
-        _require_known(desk, number)
+        _require_known(web, number)
         by = signing_name(request, body.by)
         number = _carry_out(
-            desk, request, number, body.act, by=by, reason=body.reason, about=body.about
+            web, request, number, body.act, by=by, reason=body.reason, about=body.about
         )
-        assessed = assess(desk.store, number, order_rules(desk))
+        assessed = assess(web.store, number, order_rules(web))
         if assessed is None:
             raise HTTPException(404, UNKNOWN_ORDER)
         return order_to_json(assessed)
@@ -110,16 +116,16 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def list_acts(desk: Desk, request: Request, assessed: Assessed) -> list[PossibleAct]:
+def list_acts(web: WebContext, request: Request, assessed: Assessed) -> list[PossibleAct]:
     """Return the acts that the sender of a request may do with an order."""
-    acts = list_possible_acts(desk.store, assessed, order_rules(desk), at=desk.now())
-    may_do = find_may_do(desk, request)
+    acts = list_possible_acts(web.store, assessed, order_rules(web), at=web.now())
+    may_do = find_may_do(web, request)
     return [entry for entry in acts if may_do(entry.act)]
 
 
-def find_may_do(desk: Desk, request: Request) -> Callable[[LeadAct], bool]:
+def find_may_do(web: WebContext, request: Request) -> Callable[[LeadAct], bool]:
     """Return what tells whether the sender of a request may do an act with an order."""
-    who, policy = who_is(request), order_rules(desk)
+    who, policy = who_is(request), order_rules(web)
     if who is not None and not who.may("reviewer"):
         return lambda _act: False
     name = cookies.name_of(request)
@@ -129,32 +135,32 @@ def find_may_do(desk: Desk, request: Request) -> Callable[[LeadAct], bool]:
     return lambda act: is_lead or not needs_lead(act, has_accounts=who is not None)
 
 
-def _act(desk: Desk, request: Request, number: str, form: Mapping[str, str]) -> Response:
+def _act(web: WebContext, request: Request, number: str, form: Mapping[str, str]) -> Response:
     """Carry out an act; where no reviewer is known, request a name first."""
-    _require_known(desk, number)
+    _require_known(web, number)
     who = cookies.decides(request, form)
     fields = [(key, form[key]) for key in ("act", "reason", "about", "then") if key in form]
     here = "/orders" if form.get("then") == "/orders" else order_href(number)
-    if page := request_name(desk, request, who, here, fields, then=here):
+    if page := request_name(web, request, who, here, fields, then=here):
         return page
     try:
         act = LeadAct(form.get("act", ""))
     except ValueError:
         raise HTTPException(422, "act: one of " + ", ".join(LeadAct)) from None
     by, reason, about = who.strip(), form.get("reason", ""), form.get("about")
-    number = _carry_out(desk, request, number, act, by=by, reason=reason, about=about)
+    number = _carry_out(web, request, number, act, by=by, reason=reason, about=about)
     answer = RedirectResponse("/orders" if here == "/orders" else order_href(number), 303)
     cookies.keep(answer, cookies.NAME, who.strip())
     return answer
 
 
-def _require_known(desk: Desk, number: str) -> None:
-    if desk.store.orders.order(number) is None:
+def _require_known(web: WebContext, number: str) -> None:
+    if web.store.orders.order(number) is None:
         raise HTTPException(404, UNKNOWN_ORDER)
 
 
 def _carry_out(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     number: str,
     act: LeadAct,
@@ -163,23 +169,23 @@ def _carry_out(
     reason: str,
     about: str | None,
 ) -> str:
-    who, policy = who_is(request), order_rules(desk)
+    who, policy = who_is(request), order_rules(web)
     is_lead = _is_sent_by_lead(request, policy)
     if who is not None and not is_lead and needs_lead(act, has_accounts=True):
         raise HTTPException(403, _(ROLE).format(needed="lead", role=who.role))
     number, _effect = carry_out(
-        desk.store,
+        web.store,
         policy,
         number,
         act,
         by=by,
         reason=reason,
         about=about,
-        at=desk.now(),
+        at=web.now(),
         is_lead=is_lead,
     )
-    if act is LeadAct.URGENT and desk.hasten:
-        desk.hasten()
+    if act is LeadAct.URGENT and web.hasten:
+        web.hasten()
     return number
 
 
@@ -218,7 +224,7 @@ WANTED = {
 """Beginning of the parser's name of a fault → what is wrong."""
 
 
-def specification_router(desk: Desk) -> APIRouter:
+def specification_router(web: WebContext) -> APIRouter:
     """Build the routes of the page on which a lead writes a specification."""
     routes = APIRouter(include_in_schema=False)
     check = auth.PasswordCheck()
@@ -227,64 +233,64 @@ def specification_router(desk: Desk) -> APIRouter:
     def show(
         request: Request, name: str = "", order: str = "", new: str = "", done: str = ""
     ) -> Response:
-        policy = order_rules(desk)
+        policy = order_rules(web)
         draft = _draft(policy, name)
-        today = desk.now().astimezone(ZoneInfo(desk.zone)).date().isoformat()
+        today = web.now().astimezone(ZoneInfo(web.zone)).date().isoformat()
         draft["valid_from"] = max(draft.get("valid_from", ""), today)  # as a new version begins
         if new:
             draft |= dict.fromkeys(("name", *KEYS), "")
         if order and not done:
-            draft |= _name_order(desk, order)
+            draft |= _name_order(web, order)
         nothing_known = bool(order) and not done and not any(draft[key] for key in KEYS)
         return _answer(
-            desk, request, policy, draft, order=order, done=done[:500], nothing_known=nothing_known
+            web, request, policy, draft, order=order, done=done[:500], nothing_known=nothing_known
         )
 
     @routes.post(SPECIFICATIONS)
     async def change(request: Request) -> Response:
         form = await read_stripped_form(request)
-        return await run_in_threadpool(_change, desk, check, request, form)
+        return await run_in_threadpool(_change, web, check, request, form)
 
     return routes
 
 
-def _require_file(desk: Desk) -> Path:
-    if desk.specifications is None:
+def _require_file(web: WebContext) -> Path:
+    if web.specifications is None:
         raise UnknownMicrographError(_("This page needs the settings of a lab."))
-    return desk.specifications
+    return web.specifications
 
 
 def _change(
-    desk: Desk, check: auth.PasswordCheck, request: Request, form: Mapping[str, str]
+    web: WebContext, check: auth.PasswordCheck, request: Request, form: Mapping[str, str]
 ) -> Response:
-    policy, order = order_rules(desk), form.get("order", "")
-    file, act = _require_file(desk), form.get("act", "check")
+    policy, order = order_rules(web), form.get("order", "")
+    file, act = _require_file(web), form.get("act", "check")
     preview: dict[str, Any] = {}
     if act == "take_back":
         draft = _draft(policy, "")
-        taken_back = find_taken_back(desk.store)
+        taken_back = find_taken_back(web.store)
         wanted = taken_back[1] if taken_back else None
         done = _("The last change was taken back.")
         is_seen = form.get("seen") == _hash(file)
     else:
         draft = dict(form)
-        entry, preview = _preview(desk, policy, form, cookies.decides(request, form).strip())
+        entry, preview = _preview(web, policy, form, cookies.decides(request, form).strip())
         wanted = policy.specifications.put(entry) if entry and not preview["faults"] else None
         done = _("Version {n} of {name} is signed.").format(
             n=preview.get("version"), name=form.get("name")
         )
         is_seen = form.get("seen") == preview.get("seen")
         if act != "sign":
-            return _answer(desk, request, policy, draft, order=order, preview=preview)
+            return _answer(web, request, policy, draft, order=order, preview=preview)
     try:
         if wanted is None or not is_seen:
             text = _("Nothing was signed: read what it would change below, then sign.")
             raise UsageError(text)
-        with signed(desk, request, form, check, meaning=SPECIFIED) as signature:
-            sign_specifications(desk.store, file, wanted, zone=desk.zone, signature=signature)
+        with signed(web, request, form, check, meaning=SPECIFIED) as signature:
+            sign_specifications(web.store, file, wanted, zone=web.zone, signature=signature)
     except (AgentError, OSError) as error:
         return _answer(
-            desk, request, policy, draft, 422, order=order, preview=preview, wrong=str(error)
+            web, request, policy, draft, 422, order=order, preview=preview, wrong=str(error)
         )
     shown = {"done": done, **({"order": order} if order else {})}
     answer = RedirectResponse(f"{SPECIFICATIONS}?{urlencode(shown)}", 303)
@@ -299,7 +305,7 @@ def _hash(file: Path, *parts: str) -> str:
 
 
 def _answer(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     policy: OrderPolicy,
     form: Mapping[str, str],
@@ -307,11 +313,11 @@ def _answer(
     /,
     **shown: object,
 ) -> Response:
-    file, who = _require_file(desk), who_is(request)
+    file, who = _require_file(web), who_is(request)
     name = cookies.name_of(request)
     may_sign = _is_sent_by_lead(request, policy) if who else not name or policy.may_lead(name)
-    versions = desk.store.specifications.versions()
-    recent = desk.store.orders.all(since=desk.now() - NAMES_FROM)
+    versions = web.store.specifications.versions()
+    recent = web.store.orders.all(since=web.now() - NAMES_FROM)
     newest = [policy.specifications.find_newest(name) for name in _list_names(policy)]
     facts: dict[str, object] = {
         "file": file,
@@ -333,10 +339,10 @@ def _answer(
         "more": MORE,
         "is_more_set": any(form.get(key) for key in MORE if key != "max_preparations")
         or form.get("max_preparations", "2") != "2",
-        "subtypes": _describe_subtypes(desk, policy.taxonomy),
-        "taken_back": _describe_taken_back(desk, policy) if may_sign else None,
+        "subtypes": _describe_subtypes(web, policy.taxonomy),
+        "taken_back": _describe_taken_back(web, policy) if may_sign else None,
     }
-    return render_page(desk, request, "specification", code, **facts | shown)
+    return render_page(web, request, "specification", code, **facts | shown)
 
 
 def _list_names(policy: OrderPolicy) -> list[str]:
@@ -345,9 +351,9 @@ def _list_names(policy: OrderPolicy) -> list[str]:
     return list(dict.fromkeys(entry.name for entry in reversed(entries)))
 
 
-def _describe_subtypes(desk: Desk, taxonomy: Taxonomy) -> list[dict[str, Any]]:
+def _describe_subtypes(web: WebContext, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     """Return what the page shows of each subtype: its scale, coarse to fine, with examples."""
-    examples = find_examples(desk)
+    examples = find_examples(web)
     return [
         {
             "name": subtype.name,
@@ -371,9 +377,9 @@ def _describe_subtypes(desk: Desk, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     ]
 
 
-def _describe_taken_back(desk: Desk, policy: OrderPolicy) -> dict[str, Any] | None:
+def _describe_taken_back(web: WebContext, policy: OrderPolicy) -> dict[str, Any] | None:
     """Return the last signed change and what taking it back would change, None without one."""
-    found = find_taken_back(desk.store)
+    found = find_taken_back(web.store)
     current = {entry.sha256 for entry in policy.specifications.entries}
     if found is None or set(found[0].facts["entries"]) != current:
         return None
@@ -389,7 +395,7 @@ def _describe_taken_back(desk: Desk, policy: OrderPolicy) -> dict[str, Any] | No
         "by": record.by,
         "at": record.at,
         "changes": changes,
-        "seen": _hash(_require_file(desk)),
+        "seen": _hash(_require_file(web)),
     }
 
 
@@ -425,13 +431,13 @@ def _draft(policy: OrderPolicy, name: str) -> dict[str, str]:
     return form
 
 
-def _name_order(desk: Desk, number: str) -> dict[str, str]:
+def _name_order(web: WebContext, number: str) -> dict[str, str]:
     """Return what an order fills in: by what it is recognised, and the day of its release."""
-    view = desk.store.orders.order(number)
+    view = web.store.orders.order(number)
     if view is None:
         raise HTTPException(404, UNKNOWN_ORDER)
     keys = {"material": find_material(view)[0], "product": view.product, "customer": view.customer}
-    at = (view.first_seen_at or desk.now()).astimezone(ZoneInfo(desk.zone))
+    at = (view.first_seen_at or web.now()).astimezone(ZoneInfo(web.zone))
     name = " ".join(value for value in keys.values() if value)
     return {**keys, "name": name, "valid_from": at.date().isoformat(), "valid_until": ""}
 
@@ -480,7 +486,7 @@ def _read_limit(form: Mapping[str, str], number: int, subtype: Subtype) -> str:
 
 
 def _preview(
-    desk: Desk, policy: OrderPolicy, form: Mapping[str, str], who: str
+    web: WebContext, policy: OrderPolicy, form: Mapping[str, str], who: str
 ) -> tuple[Specification | None, dict[str, Any]]:
     """Return the entry of a form, None where it is none, and what it would change, in words."""
     try:
@@ -500,12 +506,12 @@ def _preview(
         return entry, {"faults": faults}
     before = current.find_newest(entry.name)
     changes = list(iter_changes(before, entry))
-    judged = list_judged_by(desk.store, policy, entry, most=MOST_JUDGED)
+    judged = list_judged_by(web.store, policy, entry, most=MOST_JUDGED)
     shown = json.dumps(entry.entry | {"approved_by": ""}, sort_keys=True)
     return entry, {
         "faults": [],
         "entry": entry,
-        "version": _count_versions(desk, entry.name) + 1,
+        "version": _count_versions(web, entry.name) + 1,
         "is_new": before is None,
         "changes": changes,
         "judged": judged,
@@ -513,12 +519,12 @@ def _preview(
             word.words: sum(then is word for _number, _now, then in judged)
             for word in dict.fromkeys(then for _number, _now, then in judged)
         },
-        "seen": _hash(_require_file(desk), shown) if changes else "",
+        "seen": _hash(_require_file(web), shown) if changes else "",
     }
 
 
-def _count_versions(desk: Desk, name: str) -> int:
-    versions, entries = desk.store.specifications.versions(), desk.store.specifications.entries()
+def _count_versions(web: WebContext, name: str) -> int:
+    versions, entries = web.store.specifications.versions(), web.store.specifications.entries()
     return max((versions[sha] for sha, own in entries.items() if own["name"] == name), default=0)
 
 

@@ -20,7 +20,7 @@ from agent.errors import UsageError
 from agent.orders.specifications.class_texts import build_class_texts, name_criterion
 from agent.web import cookies, forms
 from agent.web.authentication import may_decide, may_lead
-from agent.web.context import Desk, find, order_rules
+from agent.web.context import WebContext, find, order_rules
 from agent.web.forms import ListedField
 from agent.web.orders.order_board import map_views
 from agent.web.orders.order_fields import (
@@ -98,19 +98,19 @@ class Sent:
         return self.get("reason") or self.get("own_reason").strip()
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes where orders are confirmed."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/confirm/{number:path}")
     def show(request: Request, number: str) -> Response:
-        return _render(desk, request, number, done=find_last(request))
+        return _render(web, request, number, done=find_last(request))
 
     @routes.post("/confirm/{number:path}")
     async def confirm(request: Request, number: str) -> Response:
         form = await request.form()
         pairs = [(key, value) for key, value in form.multi_items() if isinstance(value, str)]
-        return await run_in_threadpool(_act, desk, request, number, Sent(tuple(pairs)))
+        return await run_in_threadpool(_act, web, request, number, Sent(tuple(pairs)))
 
     return routes
 
@@ -134,30 +134,30 @@ def find_last(request: Request) -> tuple[str, str] | None:
     return text.format(number=number, n=n), confirm_href(number)
 
 
-def _act(desk: Desk, request: Request, number: str, sent: Sent) -> Response:
+def _act(web: WebContext, request: Request, number: str, sent: Sent) -> Response:
     """Record what a form decides for an order's fields, or undo the last answers."""
-    order = assessed_of(desk, number).view.number
+    order = assessed_of(web, number).view.number
     who = cookies.decides(request, {"by": sent.get("by")})
     fields = [(key, value) for key, value in sent.pairs if key != "by"]
-    if page := request_name(desk, request, who, confirm_href(order), fields):
+    if page := request_name(web, request, who, confirm_href(order), fields):
         return page
     if sent.get("undo") == "1":
-        count = _undo(desk, request, order, who.strip())
+        count = _undo(web, request, order, who.strip())
         return RedirectResponse(_here(order, order, count, undone=True), 303)
     try:
-        listed = forms.read(desk.form_key, order, sent.get("state"))
+        listed = forms.read(web.form_key, order, sent.get("state"))
     except forms.NotOursError:
         old = _("The agent was restarted after this page was opened. Inspect the fields once more.")
-        return _render(desk, request, order, 409, conflicts=(old,))
+        return _render(web, request, order, 409, conflicts=(old,))
     _refuse_unlisted(listed, sent)
-    given = _read_given(desk, request, listed, sent, who.strip())
-    if missing := tuple(_request_reasons(desk, given)):
-        return _render(desk, request, order, 422, conflicts=missing, sent=sent)
-    written, conflicts = _write(desk, given)
+    given = _read_given(web, request, listed, sent, who.strip())
+    if missing := tuple(_request_reasons(web, given)):
+        return _render(web, request, order, 422, conflicts=missing, sent=sent)
+    written, conflicts = _write(web, given)
     if conflicts:
-        answer = _render(desk, request, order, 409, conflicts=conflicts)
+        answer = _render(web, request, order, 409, conflicts=conflicts)
     else:
-        answer = RedirectResponse(_find_onward(desk, order, who.strip(), written), 303)
+        answer = RedirectResponse(_find_onward(web, order, who.strip(), written), 303)
     cookies.keep(answer, cookies.NAME, who.strip())
     cookies.keep(answer, cookies.CRITERION, _criterion(request, sent))
     count = cookies.count_of(request) + written
@@ -185,7 +185,7 @@ def _criterion(request: Request, sent: Sent) -> str:
 
 
 def _read_given(
-    desk: Desk, request: Request, listed: dict[str, ListedField], sent: Sent, who: str
+    web: WebContext, request: Request, listed: dict[str, ListedField], sent: Sent, who: str
 ) -> list[tuple[ListedField, MicrographView, Decision]]:
     """Return one decision for every field that was on screen and answered.
 
@@ -196,7 +196,7 @@ def _read_given(
     chosen = [
         (listed[public_id], answers[public_id]) for public_id in sent.seen if public_id in answers
     ]
-    views = {field.id: find(desk, field.id) for field, _answer in chosen}
+    views = {field.id: find(web, field.id) for field, _answer in chosen}
     for view in views.values():
         if stands_alone(view) and not is_done_by(view, who):
             raise UsageError(_("{id}: this field is decided alone.").format(id=view.id))
@@ -207,7 +207,7 @@ def _read_given(
             views[field.id],
             decisions.read_decision(
                 answer,
-                taxonomy=desk.taxonomy,
+                taxonomy=web.taxonomy,
                 by=who,
                 comment=sent.reason if _is_correction(views[field.id], answer) else "",
                 criterion=_criterion_for(views[field.id], _criterion(request, sent)),
@@ -226,17 +226,17 @@ def _is_correction(view: MicrographView, answer: str) -> bool:
 
 
 def _request_reasons(
-    desk: Desk, given: Sequence[tuple[ListedField, MicrographView, Decision]]
+    web: WebContext, given: Sequence[tuple[ListedField, MicrographView, Decision]]
 ) -> Iterator[str]:
     """Yield a sentence for each field whose correction lacks a reason."""
     for _field, view, decision in given:
-        if text := request_reason(desk, view, decision, hides=is_blind(view)):
+        if text := request_reason(web, view, decision, hides=is_blind(view)):
             name = view.process_data.get("field") or view.id
             yield _("Field {name}: {text}").format(name=name, text=text)
 
 
 def _write(
-    desk: Desk, given: Sequence[tuple[ListedField, MicrographView, Decision]]
+    web: WebContext, given: Sequence[tuple[ListedField, MicrographView, Decision]]
 ) -> tuple[int, list[str]]:
     """Record the decisions.
 
@@ -244,12 +244,12 @@ def _write(
         How many were recorded, and a sentence for each that another reviewer has decided since.
     """
     outcomes = decisions.decide_each(
-        desk,
+        web,
         [
             (field.id, replace(decision, bulk=len(given) > 1), field.label_id)
             for field, _view, decision in given
         ],
-        at=desk.now(),
+        at=web.now(),
     )
     conflicts = [
         _describe_conflict(outcome, decision)
@@ -280,17 +280,17 @@ def _describe_conflict(meanwhile: DecidedMeanwhileError, decision: Decision) -> 
     return text.format(name=name, who=label.by, code=label.code or label.kind, yours=yours)
 
 
-def _find_onward(desk: Desk, number: str, who: str, written: int) -> str:
+def _find_onward(web: WebContext, number: str, who: str, written: int) -> str:
     """Return where a reviewer goes next: this order, the next one, or the desk at the end."""
-    left = list_order_queue(desk, number, who)
-    together = [view for view in left if is_together(desk, view)]
+    left = list_order_queue(web, number, who)
+    together = [view for view in left if is_together(web, view)]
     if together:
         return _here(number, number, written)
     if left:
         return review_href(left[0].id, number, goes_on=True)
-    following = find_next_order(desk, number, who)
+    following = find_next_order(web, number, who)
     if following is None:
-        desk.leases.leave(who)
+        web.leases.leave(who)
         return f"{done_href(number)}&together=1"
     return _here(following, number, written)
 
@@ -300,23 +300,23 @@ def _here(number: str, last: str, count: int, *, undone: bool = False) -> str:
     return f"{confirm_href(number)}?{urlencode(query)}"
 
 
-def _undo(desk: Desk, request: Request, number: str, who: str) -> int:
+def _undo(web: WebContext, request: Request, number: str, who: str) -> int:
     """Undo this reviewer's last act on an order; return how many fields it covered.
 
     Raises:
         UsageError: There is nothing to undo.
     """
-    own = [(view.id, view.label.at) for view in _list_own(desk, number, who) if view.label]
+    own = [(view.id, view.label.at) for view in _list_own(web, number, who) if view.label]
     last = max((at for _id, at in own), default=None)
     latest = [public_id for public_id, at in own if at == last]
     if not latest:
         raise UsageError(_("There is nothing to take back here."))
-    decisions.undo_each(desk, latest, by=who, any_ones=may_lead(request))
+    decisions.undo_each(web, latest, by=who, any_ones=may_lead(request))
     return len(latest)
 
 
-def _list_own(desk: Desk, number: str, who: str) -> list[MicrographView]:
-    views = map_views(assessed_of(desk, number)).values()
+def _list_own(web: WebContext, number: str, who: str) -> list[MicrographView]:
+    views = map_views(assessed_of(web, number)).values()
     return [view for view in views if view.label is not None and view.label.by == who]
 
 
@@ -351,7 +351,7 @@ class _Page:
 
 
 def _render(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     number: str,
     code: int = 200,
@@ -363,7 +363,7 @@ def _render(
     """Render the page; this reviewer holds the leases of its fields from now on.
 
     Args:
-        desk: What the page works on.
+        web: What the page works on.
         request: Who reads it.
         number: Of the order.
         code: HTTP status.
@@ -371,13 +371,13 @@ def _render(
         conflicts: Why an answer was not recorded, a sentence each.
         sent: The form, where it was sent already.
     """
-    assessed = assessed_of(desk, number)
-    policy, who, number = order_rules(desk), cookies.name_of(request), assessed.view.number
+    assessed = assessed_of(web, number)
+    policy, who, number = order_rules(web), cookies.name_of(request), assessed.view.number
     confirming = may_decide(request)
     queue = list_own(assessed, policy, who) if confirming else []
-    held = desk.leases.take_all([view.id for view in queue], who, at=desk.now())
+    held = web.leases.take_all([view.id for view in queue], who, at=web.now())
     views = map_views(assessed)
-    remember_shown(desk, views.values(), who)
+    remember_shown(web, views.values(), who)
     shown = _Page(
         number=number,
         rules=assessed.rules(policy) if assessed.specification else None,
@@ -385,16 +385,16 @@ def _render(
         asked=frozenset(view.id for view in queue),
         held=held,
         who=who,
-        subtypes=tuple(list_subtypes(desk.taxonomy(), None)),
+        subtypes=tuple(list_subtypes(web.taxonomy(), None)),
         answers=sent.answers if sent else {},
-        flags={view.id: build_flag(desk, view) for view in queue if view.result.reasons},
+        flags={view.id: build_flag(web, view) for view in queue if view.result.reasons},
     )
     rows = tuple(_build_row(specimen, views, shown) for specimen in assessed.specimens)
     listed = [plate for row in rows for plate in row["plates"] if plate["answers"]]
-    alone = [view for view in queue if not is_together(desk, view)]
+    alone = [view for view in queue if not is_together(web, view)]
     wanted = assessed.specification
     return render_page(
-        desk,
+        web,
         request,
         "order_confirm",
         code,
@@ -405,29 +405,29 @@ def _render(
         known=[assessed.material, assessed.view.customer, assessed.view.product],
         rows=rows,
         state=forms.sign(
-            desk.form_key, number, [_list_field(field_view, views) for field_view in listed]
+            web.form_key, number, [_list_field(field_view, views) for field_view in listed]
         ),
         confirm=len(listed),
         subtypes=shown.subtypes,
         criteria=[(word, reports.criterion(word)) for word in reports.CRITERIA],
         last_criterion=cookies.criterion_of(request),
-        criterion_title=name_criterion(desk.taxonomy()),
-        next=_find_next(desk, number),
+        criterion_title=name_criterion(web.taxonomy()),
+        next=_find_next(web, number),
         alone=_link_alone(alone, len(queue), number),
         done=done,
         conflicts=conflicts,
         um_per_px=shown.um_per_px,
-        place=_describe_place(desk, number),
-        prefetch=list(_list_prefetch(desk, number)),
-        reasons=list_reasons(desk),
+        place=_describe_place(web, number),
+        prefetch=list(_list_prefetch(web, number)),
+        reasons=list_reasons(web),
         reason=sent.reason if sent else "",
-        look_s=desk.look_s,
+        look_s=web.look_s,
     )
 
 
-def is_together(desk: Desk, view: MicrographView) -> bool:
+def is_together(web: WebContext, view: MicrographView) -> bool:
     """Return whether a field is confirmed together with others, and not alone."""
-    return not stands_alone(view) and not (view.result.reasons and build_flag(desk, view) is None)
+    return not stands_alone(view) and not (view.result.reasons and build_flag(web, view) is None)
 
 
 def find_scale(views: Iterable[MicrographView]) -> float | None:
@@ -474,7 +474,7 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> dict[s
     }
 
 
-def build_flag(desk: Desk, view: MicrographView) -> dict[str, Any] | None:
+def build_flag(web: WebContext, view: MicrographView) -> dict[str, Any] | None:
     """Return why a field was sent to review; None where it cannot be shown whole.
 
     Where no model has answered there is neither p nor map: nothing is preselected then.
@@ -483,7 +483,7 @@ def build_flag(desk: Desk, view: MicrographView) -> dict[str, Any] | None:
     reasons = tuple(reports.reason(word)[0] for word in result.reasons)
     if not result.structure_code:
         return {"reasons": reasons, "p_value": None, "layer": None}
-    layers = list(iter_layers(desk, view, build_class_texts(desk.taxonomy())))
+    layers = list(iter_layers(web, view, build_class_texts(web.taxonomy())))
     if "strange" in result.reasons:
         layers = [layer for layer in layers if layer.word == "strangeness"]
     layer, p_value = next(iter(layers), None), result.strangeness.p_value
@@ -563,9 +563,9 @@ def _list_field(plate: dict[str, Any], views: Mapping[str, MicrographView]) -> L
     )
 
 
-def _find_next(desk: Desk, number: str) -> Link:
+def _find_next(web: WebContext, number: str) -> Link:
     """Return the next order of the desk with something to confirm, as it was last read."""
-    numbers = [entry.number for entry in desk.board.last.following]
+    numbers = [entry.number for entry in web.board.last.following]
     if number in numbers:
         numbers = [*numbers[numbers.index(number) + 1 :], *numbers[: numbers.index(number)]]
     if not numbers:
@@ -573,8 +573,8 @@ def _find_next(desk: Desk, number: str) -> Link:
     return Link(_("Next order {number}").format(number=numbers[0]), confirm_href(numbers[0]))
 
 
-def _list_prefetch(desk: Desk, number: str) -> Iterator[str]:
-    orders = {entry.number: entry for entry in desk.board.last.following}
+def _list_prefetch(web: WebContext, number: str) -> Iterator[str]:
+    orders = {entry.number: entry for entry in web.board.last.following}
     numbers = list(orders)
     if number in orders:
         numbers = numbers[numbers.index(number) + 1 :]
@@ -595,8 +595,8 @@ def _link_alone(alone: Sequence[MicrographView], of: int, number: str) -> Link |
     return Link(text, review_href(alone[0].id, number, goes_on=True))
 
 
-def _describe_place(desk: Desk, number: str) -> str:
-    numbers = [entry.number for entry in desk.board.last.following]
+def _describe_place(web: WebContext, number: str) -> str:
+    numbers = [entry.number for entry in web.board.last.following]
     if number not in numbers:
         return ""
     return _("Order {n} of {of}").format(n=numbers.index(number) + 1, of=len(numbers))

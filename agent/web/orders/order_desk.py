@@ -23,14 +23,14 @@ from agent.orders.lead_acts import PossibleAct, list_settling_acts
 from agent.retrain.bundle_registry import list_bundles
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead, signing_name, who_is
-from agent.web.context import LONGEST_NAME, Desk, order_rules
+from agent.web.context import LONGEST_NAME, WebContext, order_rules
 from agent.web.orders.order_acts import find_may_do
 from agent.web.orders.order_board import SWEPT, Board, BoardOrder
 from agent.web.orders.order_fields import confirm_href, order_href
 from agent.web.orders.orders import assign_field, decide_pair, find_pair, list_loose
 from agent.web.pages import render_page, request_name
 from agent.web.review.decisions import LONGEST_COMMENT, LONGEST_WORD
-from agent.web.schemas import FAULTS, Bundles, DeskOrders, Requested
+from agent.web.schemas import FAULTS, BoardOrders, Bundles, Requested
 from reports import Tone, marked
 from reports import gettext as _
 
@@ -62,13 +62,13 @@ MOST_ORDERS_AT_ONCE = 500
 KEPT = ("find", "sort", "state", "urgent")
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the order desk."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/orders")
     def orders(request: Request) -> Response:
-        return _render(desk, request)
+        return _render(web, request)
 
     @routes.post("/orders/urgent")
     def urgent(
@@ -79,14 +79,14 @@ def router(desk: Desk) -> APIRouter:
     ) -> Response:
         who = cookies.decides(request, {"by": by})
         fields = [*(("number", named) for named in number), ("urgent", urgent)]
-        if page := request_name(desk, request, who, "/orders/urgent", fields, then="/orders"):
+        if page := request_name(web, request, who, "/orders/urgent", fields, then="/orders"):
             return page
         for named in number[:MOST_ORDERS_AT_ONCE]:
-            desk.store.order_corrections.set_urgent(
-                named, urgent=urgent == "1", by=who.strip(), at=desk.now()
+            web.store.order_corrections.set_urgent(
+                named, urgent=urgent == "1", by=who.strip(), at=web.now()
             )
-        if desk.hasten:
-            desk.hasten()
+        if web.hasten:
+            web.hasten()
         return _to_desk(who)
 
     @routes.post("/orders/release")
@@ -98,18 +98,18 @@ def router(desk: Desk) -> APIRouter:
     ) -> Response:
         who = cookies.decides(request, {"by": by})
         fields = [("source", source), ("reason", reason)]
-        if page := request_name(desk, request, who, "/orders/release", fields, then="/orders"):
+        if page := request_name(web, request, who, "/orders/release", fields, then="/orders"):
             return page
-        require_lead(order_rules(desk), who.strip())
-        release_hold(desk, source, reason.strip(), by=who.strip())
+        require_lead(order_rules(web), who.strip())
+        release_hold(web, source, reason.strip(), by=who.strip())
         return _to_desk(who)
 
     return routes
 
 
-def is_lead(desk: Desk, request: Request) -> bool:
+def is_lead(web: WebContext, request: Request) -> bool:
     """Return whether a request has the rights of a lead, by its account or `[orders] leads`."""
-    who, policy, name = who_is(request), order_rules(desk), cookies.name_of(request)
+    who, policy, name = who_is(request), order_rules(web), cookies.name_of(request)
     if who is not None:
         return who.may("lead") or (who.may("reviewer") and policy.is_lead(who.name))
     return not policy.has_leads() or (bool(name) and policy.is_lead(name))
@@ -121,33 +121,33 @@ def _to_desk(who: str) -> Response:
     return answer
 
 
-def list_affected(desk: Desk) -> list[Affected]:
+def list_affected(web: WebContext) -> list[Affected]:
     """Return the orders whose results a failed check holds."""
-    return list_affected_orders(desk.store, desk.holds(), now=desk.now()) if desk.holds else []
+    return list_affected_orders(web.store, web.holds(), now=web.now()) if web.holds else []
 
 
-def release_hold(desk: Desk, source: str, reason: str, *, by: str) -> None:
+def release_hold(web: WebContext, source: str, reason: str, *, by: str) -> None:
     """Release what failed checks of a source hold until now.
 
     Raises:
         UsageError: The reason is missing, too long or not printable.
     """
-    release_results(desk.store, list_affected(desk), source, by=by, reason=reason, at=desk.now())
+    release_results(web.store, list_affected(web), source, by=by, reason=reason, at=web.now())
 
 
 # --- the page -----------------------------------------------------------------------------------
 
 
-def _render(desk: Desk, request: Request) -> Response:
+def _render(web: WebContext, request: Request) -> Response:
     asked = {key: request.query_params.get(key, "").strip()[:LONGEST_SEARCH] for key in KEPT}
-    who, now = cookies.name_of(request), desk.now()
-    board = desk.board.look(desk.store, lambda: order_rules(desk), now=now, swept=SWEPT)
+    who, now = cookies.name_of(request), web.now()
+    board = web.board.look(web.store, lambda: order_rules(web), now=now, swept=SWEPT)
     shown = [order for order in board.orders if _fits(order, asked)]
     confirming = may_decide(request)
-    may_do = find_may_do(desk, request)
+    may_do = find_may_do(web, request)
 
     def list_acts(order: BoardOrder) -> list[PossibleAct]:
-        acts = list_settling_acts(desk.store, order.waits) if order.waits else []
+        acts = list_settling_acts(web.store, order.waits) if order.waits else []
         return [entry for entry in acts if may_do(entry.act)]
 
     columns = list(_list_columns(_sort(shown, asked["sort"]), asked, now, confirming, list_acts))
@@ -156,7 +156,7 @@ def _render(desk: Desk, request: Request) -> Response:
     start = next((card["href"] for card in cards if card["order"].number in following), "")
     is_held = any(order.state == NextStep.HELD for order in shown)
     return render_page(
-        desk,
+        web,
         request,
         "order_desk",
         200,
@@ -166,20 +166,20 @@ def _render(desk: Desk, request: Request) -> Response:
         asked=asked | {"sort": asked["sort"] if asked["sort"] in SORTS else "age"},
         sorts=SORTS,
         filters=list(_list_filters(board, asked)),
-        done=find_done(desk, request),
+        done=find_done(web, request),
         start=start if confirming else "",
-        open_at=desk.leases.others(who, at=now),
+        open_at=web.leases.others(who, at=now),
         may_act=may_lead(request),
-        holds=_count_holds(desk) if is_held and is_lead(desk, request) else {},
-        loose=list_loose(desk),
+        holds=_count_holds(web) if is_held and is_lead(web, request) else {},
+        loose=list_loose(web),
         may_assign=confirming,
     )
 
 
-def find_done(desk: Desk, request: Request) -> tuple[str, str] | None:
+def find_done(web: WebContext, request: Request) -> tuple[str, str] | None:
     """Return the last act, as the address of the page names it, and where it is undone."""
     number = request.query_params.get("done", "")
-    assessed = assess(desk.store, number, order_rules(desk)) if number else None
+    assessed = assess(web.store, number, order_rules(web)) if number else None
     if assessed is None:
         return None
     text = _("Order {number} done: {word}.").format(
@@ -277,10 +277,10 @@ def _list_filters(board: Board, asked: Mapping[str, str]) -> Iterator[tuple[str,
             yield title, href(state=str(word)), asked["state"] == word
 
 
-def _count_holds(desk: Desk) -> dict[str, int]:
+def _count_holds(web: WebContext) -> dict[str, int]:
     """Return how many orders the failed checks of each source hold."""
     found: dict[str, set[str]] = {}
-    for entry in list_affected(desk):
+    for entry in list_affected(web):
         found.setdefault(entry.failure.source, set()).update(entry.orders)
     return {source: len(numbers) for source, numbers in sorted(found.items())}
 
@@ -332,14 +332,14 @@ class ReleaseIn(_In):
     reason: str = Field(min_length=1, max_length=LONGEST_COMMENT, pattern=r"\S")
 
 
-def api_router(desk: Desk) -> APIRouter:
+def api_router(web: WebContext) -> APIRouter:
     """Build the routes of orders, fields and bundles for programs."""
     routes = APIRouter(prefix="/api/v1", responses=FAULTS)
 
-    @routes.get("/orders", response_model=DeskOrders)
+    @routes.get("/orders", response_model=BoardOrders)
     def list_orders() -> dict[str, Any]:
         """List the orders of the order desk with their next step, urgent and oldest first."""
-        board = desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now(), swept=SWEPT)
+        board = web.board.look(web.store, lambda: order_rules(web), now=web.now(), swept=SWEPT)
         return {"orders": [_order_to_json(order) for order in board.orders], "unread": board.unread}
 
     @routes.post("/micrographs/{public_id}/assign", response_model=Requested, status_code=201)
@@ -347,47 +347,45 @@ def api_router(desk: Desk) -> APIRouter:
         """Assign a field without a specimen to an order and a specimen."""
         by = signing_name(request, body.by)
         form = body.model_dump(exclude={"by"})
-        assign_field(desk, public_id, {key: form[key].strip() for key in form}, by=by)
+        assign_field(web, public_id, {key: form[key].strip() for key in form}, by=by)
         return {"count": 1}
 
     @routes.post("/holds/release", response_model=Requested, status_code=201)
     def release(request: Request, body: ReleaseIn) -> dict[str, Any]:
         """Release the results that failed checks of a source hold."""
         by = signing_name(request, body.by)
-        require_lead(order_rules(desk), by)
-        held = [entry for entry in list_affected(desk) if entry.failure.source == body.source]
-        release_hold(desk, body.source, body.reason.strip(), by=by)
+        require_lead(order_rules(web), by)
+        held = [entry for entry in list_affected(web) if entry.failure.source == body.source]
+        release_hold(web, body.source, body.reason.strip(), by=by)
         return {"count": len(held)}
 
     @routes.post("/alarms/acknowledge", response_model=Requested, status_code=201)
     def acknowledge(request: Request, body: AcknowledgeIn) -> dict[str, Any]:
         """Acknowledge the open alarms of a measure; `count` is that of the groups."""
         by = signing_name(request, body.by)
-        require_lead(order_rules(desk), by)
-        groups = acknowledge_alarm(
-            desk.store, body.measure, by=by, reason=body.reason, at=desk.now()
-        )
+        require_lead(order_rules(web), by)
+        groups = acknowledge_alarm(web.store, body.measure, by=by, reason=body.reason, at=web.now())
         return {"count": len(groups)}
 
     @routes.post("/places/{one}/{other}", response_model=Requested, status_code=201)
     def decide_place(request: Request, one: str, other: str, body: PairIn) -> dict[str, Any]:
         """Decide whether two micrographs show one place, and to which of them it belongs."""
-        by, pair = signing_name(request, body.by), find_pair(desk, one, other)
-        decide_pair(desk, pair, body.verdict, by=by, reason=body.reason.strip())
+        by, pair = signing_name(request, body.by), find_pair(web, one, other)
+        decide_pair(web, pair, body.verdict, by=by, reason=body.reason.strip())
         return {"count": 1}
 
     @routes.post("/jobs/cancel", response_model=Requested)
     def cancel(request: Request, body: CancelIn) -> dict[str, Any]:
         """Cancel a training that runs or is requested; `count` is 0 where there is none."""
         by = signing_name(request, body.by)
-        return {"count": desk.store.jobs.cancel(body.name, by=by, at=desk.now())}
+        return {"count": web.store.jobs.cancel(body.name, by=by, at=web.now())}
 
     @routes.get("/bundles", response_model=Bundles)
     def bundles() -> dict[str, Any]:
         """List the model bundles, the newest first, with their state and signatures."""
-        current, promotions = desk.store.promotions.find_current(), desk.store.promotions
+        current, promotions = web.store.promotions.find_current(), web.store.promotions
         used = {promotion.bundle for promotion in promotions.list_all()}
-        names = [folder.name for folder in list_bundles(desk.archive.folder)[::-1]]
+        names = [folder.name for folder in list_bundles(web.archive.folder)[::-1]]
         return {
             "bundles": [
                 {

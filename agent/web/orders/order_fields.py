@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.next_step import list_to_confirm
 from agent.orders.judge.permissions import is_hidden
-from agent.web.context import Desk, order_rules
+from agent.web.context import WebContext, order_rules
 from agent.web.orders.order_board import map_views
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MOST_FIELDS = 1000
 OF_ONE = ("order", "specimen", "preparation")
 
 
-def fields_of(desk: Desk, view: MicrographView) -> list[MicrographView]:
+def fields_of(web: WebContext, view: MicrographView) -> list[MicrographView]:
     """Return every field of a micrograph's specimen and preparation, sorted by field number.
 
     The micrograph itself is included; one that names no specimen is returned alone.
@@ -35,7 +35,7 @@ def fields_of(desk: Desk, view: MicrographView) -> list[MicrographView]:
     told = view.process_data
     if not told.get("order") or not told.get("specimen"):
         return [view]
-    others = desk.store.results.search(
+    others = web.store.results.search(
         order=told["order"], specimen=told["specimen"], limit=MOST_FIELDS
     )
     own = [other for other in others if _key(other) == _key(view)]
@@ -80,18 +80,18 @@ def is_blind(view: MicrographView, *, asked: bool = False) -> bool:
     return is_hidden(view) or (asked and view.label is None and not view.disagreed)
 
 
-def remember_shown(desk: Desk, micrographs: Iterable[MicrographView], who: str) -> None:
+def remember_shown(web: WebContext, micrographs: Iterable[MicrographView], who: str) -> None:
     """Record that a page has shown a reviewer the answers that are not hidden."""
     for view in micrographs:
         if view.result.structure_code and not is_blind(view):
-            desk.shown.add(who, view.result.id)
+            web.shown.add(who, view.result.id)
 
 
-def remember_read(desk: Desk, micrographs: Iterable[MicrographView], who: str) -> None:
+def remember_read(web: WebContext, micrographs: Iterable[MicrographView], who: str) -> None:
     """Record that a named reader got the answers, hidden ones too, from the API or a file."""
     for view in micrographs if who else ():
         if view.awaits and view.result.structure_code:
-            desk.shown.add(who, view.result.id)
+            web.shown.add(who, view.result.id)
 
 
 def is_done_by(view: MicrographView, who: str) -> bool:
@@ -121,10 +121,10 @@ ORDERS_TRIED = 50
 """Orders that are read to find the next one; other reviewers may have settled those before it."""
 
 
-def list_order_queue(desk: Desk, number: str, who: str) -> list[MicrographView]:
+def list_order_queue(web: WebContext, number: str, who: str) -> list[MicrographView]:
     """Return the fields of an order that need this reviewer's answer, in the order of its page."""
-    policy = order_rules(desk)
-    assessed = assess(desk.store, number, policy)
+    policy = order_rules(web)
+    assessed = assess(web.store, number, policy)
     if assessed is None:
         return []
     return list_own(assessed, policy, who)
@@ -139,21 +139,21 @@ def list_own(assessed: Assessed, policy: OrderPolicy, who: str) -> list[Microgra
     ]
 
 
-def find_next_order(desk: Desk, after: str, who: str) -> str | None:
+def find_next_order(web: WebContext, after: str, who: str) -> str | None:
     """Return the next order of the desk with fields that need this reviewer's answer, or None.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         after: The order that was settled last.
         who: The reviewer; orders whose fields another reviewer has open are skipped.
     """
-    board = desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
+    board = web.board.look(web.store, lambda: order_rules(web), now=web.now())
     numbers = [entry.number for entry in board.following if entry.number != after]
-    held = desk.leases.others(who, at=desk.now())
+    held = web.leases.others(who, at=web.now())
     for number in _begin_after(numbers, after, [order.number for order in board.orders])[
         :ORDERS_TRIED
     ]:
-        queue = list_order_queue(desk, number, who)
+        queue = list_order_queue(web, number, who)
         if queue and all(view.id not in held for view in queue):
             return number
     return None

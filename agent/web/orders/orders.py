@@ -30,7 +30,7 @@ from agent.orders.statements.trace_page import TONES
 from agent.store.results.places import BELONGS, DIFFERENT, PlaceSide
 from agent.store.work.file_states import chunks
 from agent.web.authentication import may_decide
-from agent.web.context import UNKNOWN_ORDER, Desk, UnknownMicrographError, find, order_rules
+from agent.web.context import UNKNOWN_ORDER, UnknownMicrographError, WebContext, find, order_rules
 from agent.web.cookies import NAME, decides, keep, name_of
 from agent.web.forms import read_stripped_form
 from agent.web.orders.order_acts import list_acts
@@ -62,11 +62,11 @@ TYPES = {PDF: "application/pdf", JSON: "application/json"}
 CUSTOMER_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
 
 
-def statement_response(desk: Desk, name: str, who: str) -> Response:
+def statement_response(web: WebContext, name: str, who: str) -> Response:
     """Return a file of a statement.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         name: Hash, a dot and "pdf" or "json".
         who: The reader: a field that is still to be decided is not decided blind any more.
 
@@ -74,18 +74,18 @@ def statement_response(desk: Desk, name: str, who: str) -> Response:
         HTTPException: 404, there is no such statement or kind.
     """
     sha256, _dot, kind = name.partition(".")
-    frozen = desk.store.statements.find(sha256) if kind in TYPES else None
+    frozen = web.store.statements.find(sha256) if kind in TYPES else None
     if frozen is None:
         raise HTTPException(404, _("There is no such statement."))
-    content = read_files(desk.store, desk.archive, frozen, language=reports.language())[kind]
-    _remember_fields(desk, sha256, who)
+    content = read_files(web.store, web.archive, frozen, language=reports.language())[kind]
+    _remember_fields(web, sha256, who)
     safe = _plain_ascii(frozen.order)
     shown = f'inline; filename="{safe}-{frozen.number}.{kind}"'
     return Response(content, media_type=TYPES[kind], headers={"Content-Disposition": shown})
 
 
 def customer_report(
-    desk: Desk,
+    web: WebContext,
     order: str,
     kind: str,
     *,
@@ -96,7 +96,7 @@ def customer_report(
     """Return the report of an order for its customer, "html" or "pdf".
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         order: Its number.
         kind: Of the file.
         who: The reader, as for `statement_response`.
@@ -108,17 +108,17 @@ def customer_report(
     """
     try:
         made = render_customer_report(
-            desk.store,
-            desk.archive,
-            find_statement(desk.store, order, number),
+            web.store,
+            web.archive,
+            find_statement(web.store, order, number),
             language=language or reports.language(),
-            folder=desk.customer_templates,
+            folder=web.customer_templates,
         )
     except UsageError as fault:
         raise HTTPException(404, str(fault)) from fault
     except SetupError as fault:
         raise HTTPException(409, str(fault)) from fault
-    _remember_fields(desk, made.sha256, who)
+    _remember_fields(web, made.sha256, who)
     headers = {
         "Content-Disposition": f'inline; filename="{_plain_ascii(order)}-{made.statement}-customer'
         f'.{kind}"',
@@ -128,28 +128,28 @@ def customer_report(
     return Response(made.files[kind], media_type=CUSTOMER_TYPES[kind], headers=headers)
 
 
-def _remember_fields(desk: Desk, sha256: str, who: str) -> None:
+def _remember_fields(web: WebContext, sha256: str, who: str) -> None:
     """Record that a named reader gets the answers of a statement's fields, hidden ones too."""
-    document = desk.store.statements.document(sha256)["document"]
+    document = web.store.statements.document(sha256)["document"]
     ids = [
         field["id"]
         for specimen in document["specimens"]
         for field in (*specimen["fields"], *specimen["superseded"])
     ]
     for batch in chunks(ids):
-        remember_read(desk, desk.store.search.list_micrographs(batch), who)
+        remember_read(web, web.store.search.list_micrographs(batch), who)
 
 
 def _plain_ascii(order: str) -> str:
     return plain(order).encode("ascii", "replace").decode().replace("?", "_")
 
 
-def link_customer_reports(desk: Desk, order: str) -> tuple[Link, ...]:
+def link_customer_reports(web: WebContext, order: str) -> tuple[Link, ...]:
     """Return links to the report for the customer in each language, () until a verdict is stated.
 
     "Undecided" and "not assessed" are interim states of the lab, not an answer to a customer.
     """
-    newest = desk.store.statements.newest([order]).get(order)
+    newest = web.store.statements.newest([order]).get(order)
     if newest is None or newest.conformity not in STATED:
         return ()
     at = f"/order/{quote(order, safe='')}/report."
@@ -161,13 +161,13 @@ def link_customer_reports(desk: Desk, order: str) -> tuple[Link, ...]:
     )
 
 
-def link_newest(desk: Desk, number: str) -> Link | None:
+def link_newest(web: WebContext, number: str) -> Link | None:
     """Return a link to the PDF of an order's newest statement, or None before the first."""
-    frozen = desk.store.statements.newest([number]).get(number)
+    frozen = web.store.statements.newest([number]).get(number)
     if frozen is None:
         return None
     text = _("Statement {n} of {at} (PDF)").format(
-        n=frozen.number, at=statement_time(frozen.at.astimezone(ZoneInfo(desk.zone)))
+        n=frozen.number, at=statement_time(frozen.at.astimezone(ZoneInfo(web.zone)))
     )
     return Link(text, f"/statements/{frozen.sha256}.{PDF}")
 
@@ -175,35 +175,35 @@ def link_newest(desk: Desk, number: str) -> Link | None:
 LOOSE_SHOWN = 100
 
 
-def assessed_of(desk: Desk, number: str) -> Assessed:
+def assessed_of(web: WebContext, number: str) -> Assessed:
     """Assess an order.
 
     Raises:
         HTTPException: 404, the order is unknown.
     """
-    found = assess(desk.store, number, order_rules(desk))
+    found = assess(web.store, number, order_rules(web))
     if found is None:
         raise HTTPException(404, UNKNOWN_ORDER)
     return found
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the orders."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.post("/review/{public_id}/assign")
     async def assign(request: Request, public_id: str) -> Response:
         form = await read_stripped_form(request)
-        return await run_in_threadpool(_assign, desk, request, public_id, form)
+        return await run_in_threadpool(_assign, web, request, public_id, form)
 
     @routes.post("/review/{public_id}/dismiss")
     async def dismiss(request: Request, public_id: str) -> Response:
         form = await read_stripped_form(request)
-        return await run_in_threadpool(_dismiss, desk, request, public_id, form)
+        return await run_in_threadpool(_dismiss, web, request, public_id, form)
 
     @routes.get("/statements/{name}")
     def statement(request: Request, name: str) -> Response:
-        return statement_response(desk, name, name_of(request))
+        return statement_response(web, name, name_of(request))
 
     @routes.get("/order/{number:path}/report.{kind}")
     def report(
@@ -216,13 +216,13 @@ def router(desk: Desk) -> APIRouter:
         if ends_in_report(request):
             return order(request, f"{number}/report.{kind}")
         who = name_of(request)
-        return customer_report(desk, number, kind, who=who, language=language, number=statement)
+        return customer_report(web, number, kind, who=who, language=language, number=statement)
 
     @routes.get("/order/{number:path}")
     def order(request: Request, number: str) -> Response:
         who = name_of(request)
-        confirming = list_order_queue(desk, number, who) if may_decide(request) else []
-        return _render(desk, request, assessed_of(desk, number), confirming)
+        confirming = list_order_queue(web, number, who) if may_decide(request) else []
+        return _render(web, request, assessed_of(web, number), confirming)
 
     return routes
 
@@ -233,48 +233,50 @@ def ends_in_report(request: Request) -> bool:
     return not sent.partition(b"?")[0].rpartition(b"/")[2].startswith(b"report.")
 
 
-def list_loose(desk: Desk) -> list[tuple[Unassigned, str]]:
+def list_loose(web: WebContext) -> list[tuple[Unassigned, str]]:
     """Return the fields that belong to no specimen, and who dismissed each; dismissed ones last."""
-    dismissed = load_settled(desk.store, "")
+    dismissed = load_settled(web.store, "")
     fields = [
         (field, ", ".join(sorted(dismissed.get(field.view.id, ()))))
-        for field in desk.store.orders.unassigned()
+        for field in web.store.orders.unassigned()
     ]
     return sorted(fields, key=lambda entry: bool(entry[1]))[:LOOSE_SHOWN]
 
 
-def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
+def _assign(web: WebContext, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
     """Assign a field to an order; where no reviewer is known, request a name first."""
     who = decides(request, form)
     action = f"/review/{public_id}/assign"
     fields = [(key, value) for key, value in form.items() if key != "by"]
-    if page := request_name(desk, request, who, action, fields, then="/orders"):
+    if page := request_name(web, request, who, action, fields, then="/orders"):
         return page
-    assign_field(desk, public_id, form, by=who.strip())
+    assign_field(web, public_id, form, by=who.strip())
     answer = RedirectResponse(order_href(form.get("order", "")), 303)
     keep(answer, NAME, who.strip())
     return answer
 
 
-def _dismiss(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
+def _dismiss(
+    web: WebContext, request: Request, public_id: str, form: Mapping[str, str]
+) -> Response:
     """Decide that a field belongs to no order; where no reviewer is known, request a name first."""
     who, reason = decides(request, form), form.get("reason", "")
     action = f"/review/{public_id}/dismiss"
-    if page := request_name(desk, request, who, action, [("reason", reason)], then="/orders"):
+    if page := request_name(web, request, who, action, [("reason", reason)], then="/orders"):
         return page
-    find(desk, public_id)
+    find(web, public_id)
     by = who.strip()
-    dismiss_stray(desk.store, order_rules(desk), public_id, by=by, reason=reason, at=desk.now())
+    dismiss_stray(web.store, order_rules(web), public_id, by=by, reason=reason, at=web.now())
     answer = RedirectResponse("/orders#loose", 303)
     keep(answer, NAME, by)
     return answer
 
 
-def assign_field(desk: Desk, public_id: str, form: Mapping[str, str], *, by: str) -> None:
+def assign_field(web: WebContext, public_id: str, form: Mapping[str, str], *, by: str) -> None:
     """Assign a field to an order, unless it has this assignment already.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         public_id: Of the field.
         form: Order, specimen, preparation, field and reason.
         by: Who assigns it.
@@ -283,34 +285,34 @@ def assign_field(desk: Desk, public_id: str, form: Mapping[str, str], *, by: str
         UnknownMicrographError: There is no such field.
         UsageError: A value is too long, or it has another assignment.
     """
-    find(desk, public_id)
+    find(web, public_id)
     keys = {key: form.get(key, "") for key in ("order", "specimen", "preparation", "field")}
     if not all(len(entry) <= LONGEST_WORD and entry.isprintable() for entry in form.values()):
         raise UsageError(
             _("A number, a name or a reason has at most {n} plain letters.").format(n=LONGEST_WORD)
         )
-    if not _is_there(desk, public_id, keys):
-        lab = order_rules(desk)
-        require_may_assign(desk.store, lab, public_id, keys, by=by)
-        desk.store.order_corrections.assign(
+    if not _is_there(web, public_id, keys):
+        lab = order_rules(web)
+        require_may_assign(web.store, lab, public_id, keys, by=by)
+        web.store.order_corrections.assign(
             public_id,
             keys,
             by=by,
             reason=form.get("reason", ""),
-            at=desk.now(),
+            at=web.now(),
             lead=lab.may_lead(by),
         )
 
 
-def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
+def _is_there(web: WebContext, public_id: str, keys: Mapping[str, str]) -> bool:
     """Return whether a field has this assignment already, perhaps by the same form sent twice.
 
     Raises:
         UsageError: It has another assignment, made after the page was opened.
     """
-    if desk.store.orders.of_micrograph(public_id) is None:
+    if web.store.orders.of_micrograph(public_id) is None:
         return False
-    told = find(desk, public_id).process_data
+    told = find(web, public_id).process_data
     if all(told.get(key) == keys[key] for key in ("order", "specimen")):
         return True
     said = _(
@@ -321,13 +323,13 @@ def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
 
 
 def _render(
-    desk: Desk, request: Request, assessed: Assessed, confirming: Sequence[MicrographView]
+    web: WebContext, request: Request, assessed: Assessed, confirming: Sequence[MicrographView]
 ) -> Response:
     """Render the page of an order; `confirming` are the fields that need the reader's answer."""
     number, wanted = assessed.view.number, assessed.specification
     hidden = find_hidden(assessed)
-    remember_shown(desk, map_views(assessed).values(), name_of(request))
-    said, policy = assessed.statement, order_rules(desk)
+    remember_shown(web, map_views(assessed).values(), name_of(request))
+    said, policy = assessed.statement, order_rules(web)
     own = leave_unsaid(assessed, policy, (*said.because, *said.missing))
     step = find_next_step(assessed, policy, hidden=hidden)  # as the board has it
     word, tone = said.conformity.words, TONES[said.conformity]
@@ -336,7 +338,7 @@ def _render(
         for specimen in assessed.specimens
     )
     return render_page(
-        desk,
+        web,
         request,
         "order",
         assessed=assessed,
@@ -363,13 +365,13 @@ def _render(
             for specimen in assessed.specimens
         ],
         confirming=confirming,
-        now=desk.now(),
-        statement=link_newest(desk, number),
-        customer=link_customer_reports(desk, number),
-        events=list_events(desk.store, assessed, desk.zone)
+        now=web.now(),
+        statement=link_newest(web, number),
+        customer=link_customer_reports(web, number),
+        events=list_events(web.store, assessed, web.zone)
         if request.query_params.get("timeline")
         else None,
-        acts=list_acts(desk, request, assessed),
+        acts=list_acts(web, request, assessed),
     )
 
 
@@ -451,40 +453,40 @@ SHOWN_PX = 1000
 NOT_KNOWN = marked("these two micrographs are not known to share a place")
 
 
-def place_router(desk: Desk) -> APIRouter:
+def place_router(web: WebContext) -> APIRouter:
     """Build the routes of pairs."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/places/{one}/{other}")
     def show(request: Request, one: str, other: str) -> Response:
-        pair = find_pair(desk, one, other)
+        pair = find_pair(web, one, other)
         sides = {side.id: side for side in (pair.one, pair.other)}
         first, second = sides[pair.measured], sides[_other(pair)]
         who = decides(request, {})
         return render_page(
-            desk,
+            web,
             request,
             "places",
             pair=pair,
             first=first,
             second=second,
             names={side.id: _name(side) for side in (first, second)},
-            size=_measure(find(desk, first.id)),
+            size=_measure(find(web, first.id)),
             different=DIFFERENT,
             belongs=BELONGS,
-            may_decide=bool(who) and order_rules(desk).may_lead(who),
+            may_decide=bool(who) and order_rules(web).may_lead(who),
         )
 
     @routes.post("/places/{one}/{other}")
     async def decide(request: Request, one: str, other: str) -> Response:
         form = await read_stripped_form(request)
-        return await run_in_threadpool(_decide, desk, request, find_pair(desk, one, other), form)
+        return await run_in_threadpool(_decide, web, request, find_pair(web, one, other), form)
 
     @routes.get("/pictures/{one}/over/{other}.jpg")
     def aligned(one: str, other: str) -> Response:
-        pair = find_pair(desk, one, other)
-        first, second = find(desk, pair.measured), find(desk, _other(pair))
-        own, theirs = (crop_of(desk, view) for view in (first, second))
+        pair = find_pair(web, one, other)
+        first, second = find(web, pair.measured), find(web, _other(pair))
+        own, theirs = (crop_of(web, view) for view in (first, second))
         if pair.transform is None:
             raise UnknownMicrographError(one)
         transform = np.array(pair.transform, np.float32)
@@ -509,13 +511,13 @@ def list_links(facts: SpecimenFacts) -> Iterator[tuple[str, str]]:
         yield text, f"/places/{own}/{pair.other_id}"
 
 
-def find_pair(desk: Desk, one: str, other: str) -> PlacePair:
+def find_pair(web: WebContext, one: str, other: str) -> PlacePair:
     """Return what is known of two micrographs that may show one place.
 
     Raises:
         HTTPException: 404, they are not known to.
     """
-    pair = desk.store.places.find_pair(one, other)
+    pair = web.store.places.find_pair(one, other)
     if pair is None:
         raise HTTPException(404, NOT_KNOWN)
     return pair
@@ -539,14 +541,16 @@ def _name(side: PlaceSide) -> str:
     )
 
 
-def _decide(desk: Desk, request: Request, pair: PlacePair, form: Mapping[str, str]) -> Response:
+def _decide(
+    web: WebContext, request: Request, pair: PlacePair, form: Mapping[str, str]
+) -> Response:
     verdict, reason = form.get("verdict", ""), form.get("reason", "")
-    decide_pair(desk, pair, verdict, by=decides(request, form), reason=reason)
+    decide_pair(web, pair, verdict, by=decides(request, form), reason=reason)
     return RedirectResponse(f"/places/{pair.one.id}/{pair.other.id}", 303)
 
 
-def decide_pair(desk: Desk, pair: PlacePair, verdict: str, *, by: str, reason: str) -> None:
+def decide_pair(web: WebContext, pair: PlacePair, verdict: str, *, by: str, reason: str) -> None:
     """Record a lead's decision about a pair; for parameters and errors see `decide_places`."""
     ids = (pair.one.id, pair.other.id)
-    policy = order_rules(desk)
-    decide_places(desk.store, policy, ids, verdict, by=by, reason=reason, at=desk.now())
+    policy = order_rules(web)
+    decide_places(web.store, policy, ids, verdict, by=by, reason=reason, at=web.now())

@@ -17,7 +17,7 @@ import reports
 from agent.errors import UsageError
 from agent.orders.specifications.class_texts import choose_title, label_of
 from agent.store import Decision, DecisionConflictError, voter_of
-from agent.web.context import LONGEST_NAME, Desk, find
+from agent.web.context import LONGEST_NAME, WebContext, find
 from agent.web.orders.order_fields import fields_of, given_together, waiting
 from reports import Choice, SubtypeChoice, marked, number_keys, size_keys
 from reports import gettext as _
@@ -111,7 +111,7 @@ def shown(comment: str) -> str:
 
 
 def decide(
-    desk: Desk,
+    web: WebContext,
     public_id: str,
     decision: Decision,
     *,
@@ -125,7 +125,7 @@ def decide(
     reviewer's is not written twice.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         public_id: Id of the micrograph.
         decision: The decision.
         label_seen: Number of the label on the page, None for none, "any" to skip the check.
@@ -136,22 +136,22 @@ def decide(
         DecidedMeanwhileError: The current label is another one, or the model's result has changed.
         UsageError: The decision is incomplete.
     """
-    number, expected = _check(desk, public_id, decision, label_seen)
+    number, expected = _check(web, public_id, decision, label_seen)
     if number is not None:
         return number
     try:
-        return desk.store.labels.decide(public_id, decision, at=at or desk.now(), expected=expected)
+        return web.store.labels.decide(public_id, decision, at=at or web.now(), expected=expected)
     except DecisionConflictError:  # another decision was written after the check
-        return decide(desk, public_id, decision, label_seen=label_seen, at=at)
+        return decide(web, public_id, decision, label_seen=label_seen, at=at)
 
 
 def decide_each(
-    desk: Desk, given: Sequence[tuple[str, Decision, int | None]], *, at: datetime
+    web: WebContext, given: Sequence[tuple[str, Decision, int | None]], *, at: datetime
 ) -> list[int | DecidedMeanwhileError | UsageError]:
     """Append the decisions of one act in one transaction, as `decide` does each of them.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         given: Each the id of a micrograph, the decision, and the number of the label on the page.
         at: When, aware UTC.
 
@@ -162,7 +162,7 @@ def decide_each(
     due: list[tuple[int, tuple[str, Decision, Expected]]] = []
     for index, (public_id, decision, label_seen) in enumerate(given):
         try:
-            number, expected = _check(desk, public_id, decision, label_seen)
+            number, expected = _check(web, public_id, decision, label_seen)
         except DecidedMeanwhileError as meanwhile:
             outcomes[index] = meanwhile
             continue
@@ -170,10 +170,10 @@ def decide_each(
             due.append((index, (public_id, decision, expected)))
         else:
             outcomes[index] = number
-    made = desk.store.labels.decide_all((), or_skip=[entry for _index, entry in due], at=at)
+    made = web.store.labels.decide_all((), or_skip=[entry for _index, entry in due], at=at)
     for (index, _given), outcome in zip(due, made, strict=True):
         outcomes[index] = (
-            _decide_again(desk, given[index], at)
+            _decide_again(web, given[index], at)
             if isinstance(outcome, DecisionConflictError)
             else outcome
         )
@@ -181,7 +181,7 @@ def decide_each(
 
 
 def decide_all(
-    desk: Desk, given: Sequence[tuple[str, Decision, int | None]], *, at: datetime
+    web: WebContext, given: Sequence[tuple[str, Decision, int | None]], *, at: datetime
 ) -> None:
     """Append the decisions of one act in one transaction, all or none; for `given` see above.
 
@@ -191,28 +191,28 @@ def decide_all(
     """
     due: list[tuple[str, Decision, Expected]] = []
     for public_id, decision, label_seen in given:
-        number, expected = _check(desk, public_id, decision, label_seen)
+        number, expected = _check(web, public_id, decision, label_seen)
         if number is None:
             due.append((public_id, decision, expected))
     try:
-        desk.store.labels.decide_all(due, at=at)
+        web.store.labels.decide_all(due, at=at)
     except DecisionConflictError:  # another decision was written after the check
-        decide_all(desk, given, at=at)
+        decide_all(web, given, at=at)
 
 
 def _decide_again(
-    desk: Desk, given: tuple[str, Decision, int | None], at: datetime
+    web: WebContext, given: tuple[str, Decision, int | None], at: datetime
 ) -> int | DecidedMeanwhileError | UsageError:
     """Decide a micrograph that another decision reached after the check."""
     public_id, decision, label_seen = given
     try:
-        return decide(desk, public_id, decision, label_seen=label_seen, at=at)
+        return decide(web, public_id, decision, label_seen=label_seen, at=at)
     except (DecidedMeanwhileError, UsageError) as refused:
         return refused
 
 
 def _check(
-    desk: Desk, public_id: str, decision: Decision, label_seen: Expected
+    web: WebContext, public_id: str, decision: Decision, label_seen: Expected
 ) -> tuple[int | None, Expected]:
     """Return the label that records a decision already, or None, and the label that it replaces.
 
@@ -220,8 +220,8 @@ def _check(
         UnknownMicrographError: There is no such micrograph.
         DecidedMeanwhileError: The current label is another one, or the model's result has changed.
     """
-    view = find(desk, public_id)
-    if (number := desk.store.labels.find_decision(public_id, decision)) is not None:
+    view = find(web, public_id)
+    if (number := web.store.labels.find_decision(public_id, decision)) is not None:
         return number, "any"
     holds = view.label.id if view.label else None
     if label_seen not in ("any", holds):
@@ -243,11 +243,11 @@ def is_same_answer(label: LabelView, decision: Decision) -> bool:
     )
 
 
-def undo(desk: Desk, public_id: str, *, by: str, any_ones: bool = True) -> int:
+def undo(web: WebContext, public_id: str, *, by: str, any_ones: bool = True) -> int:
     """Undo the current decision by a row that reverts it; return that row's number.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         public_id: Id of the micrograph.
         by: Who undoes it.
         any_ones: Whether they may undo another reviewer's decision.
@@ -257,11 +257,11 @@ def undo(desk: Desk, public_id: str, *, by: str, any_ones: bool = True) -> int:
         NotYoursError: The decision is another reviewer's, and `by` may not undo it.
         UsageError: There is nothing to undo, or no name was given.
     """
-    return undo_each(desk, [public_id], by=by, any_ones=any_ones)[0]
+    return undo_each(web, [public_id], by=by, any_ones=any_ones)[0]
 
 
 def undo_each(
-    desk: Desk, public_ids: Sequence[str], *, by: str, any_ones: bool = True
+    web: WebContext, public_ids: Sequence[str], *, by: str, any_ones: bool = True
 ) -> list[int]:
     """Undo the current decisions on several micrographs as one act, all or none; see `undo`.
 
@@ -271,16 +271,16 @@ def undo_each(
         UsageError: As `undo`.
     """
     for public_id in public_ids:
-        label = find(desk, public_id).label
+        label = find(web, public_id).label
         if label is not None and label.by != by and not any_ones:
             raise NotYoursError(
                 _("{who} decided that; a lead may take it back").format(who=label.by)
             )
-    return desk.store.labels.undo_all(public_ids, by=by, at=desk.now())
+    return web.store.labels.undo_all(public_ids, by=by, at=web.now())
 
 
 def decide_together(
-    desk: Desk, view: MicrographView, decision: Decision, *, label_seen: int | None
+    web: WebContext, view: MicrographView, decision: Decision, *, label_seen: int | None
 ) -> set[str]:
     """Record one decision for a field and for the other waiting fields of its specimen.
 
@@ -290,23 +290,23 @@ def decide_together(
     Raises:
         DecidedMeanwhileError: The label of the field on the page has changed; nothing was written.
     """
-    at, others = desk.now(), waiting(fields_of(desk, view), view)
+    at, others = web.now(), waiting(fields_of(web, view), view)
     given = replace(decision, bulk=bool(others))
-    number, expected = _check(desk, view.id, given, label_seen)
+    number, expected = _check(web, view.id, given, label_seen)
     own = [] if number is not None else [(view.id, given, expected)]
     rest = [
         (other.id, replace(given, result_seen=other.result.id, viewing_s=None), None)
         for other in others
     ]
     try:
-        made = desk.store.labels.decide_all(own, or_skip=rest, at=at)
+        made = web.store.labels.decide_all(own, or_skip=rest, at=at)
     except DecisionConflictError:  # another decision was written after the check
-        return decide_together(desk, view, decision, label_seen=label_seen)
+        return decide_together(web, view, decision, label_seen=label_seen)
     recorded = {other for (other, _, _), n in zip(rest, made, strict=True) if isinstance(n, int)}
     return {view.id, *recorded}
 
 
-def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) -> int:
+def undo_together(web: WebContext, view: MicrographView, *, by: str, any_ones: bool) -> int:
     """Undo a decision and all others of the same act.
 
     Returns:
@@ -316,8 +316,8 @@ def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) 
         NotYoursError: The decision is another reviewer's, and `by` may not undo it.
         UsageError: There is nothing to undo, or no name was given.
     """
-    together = given_together(fields_of(desk, view), view)
-    undo_each(desk, [decided.id for decided in together], by=by, any_ones=any_ones)
+    together = given_together(fields_of(web, view), view)
+    undo_each(web, [decided.id for decided in together], by=by, any_ones=any_ones)
     return len(together)
 
 
@@ -384,36 +384,38 @@ def _title(subtype: Subtype) -> str:
 REASON_NEEDED = marked("{yours} instead of {model}: give the reason for this correction.")
 
 
-def list_reasons(desk: Desk) -> tuple[str, ...]:
+def list_reasons(web: WebContext) -> tuple[str, ...]:
     """Return the reasons to choose from, in the reader's language; () where none is required."""
-    if desk.correction_reasons is None:
+    if web.correction_reasons is None:
         return ()
-    return desk.correction_reasons or tuple(_(why) for why in reports.MODEL_CORRECTION_WHYS)
+    return web.correction_reasons or tuple(_(why) for why in reports.MODEL_CORRECTION_WHYS)
 
 
-def find_uncorrected(desk: Desk, view: MicrographView, *, hides: bool) -> str:
+def find_uncorrected(web: WebContext, view: MicrographView, *, hides: bool) -> str:
     """Return the model's code where another one needs a reason, else "".
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         view: The micrograph.
         hides: The answer is hidden from the reviewer.
     """
-    if desk.correction_reasons is None or hides or view.label is not None:
+    if web.correction_reasons is None or hides or view.label is not None:
         return ""
     return view.result.structure_code or ""
 
 
-def request_reason(desk: Desk, view: MicrographView, decision: Decision, *, hides: bool) -> str:
+def request_reason(
+    web: WebContext, view: MicrographView, decision: Decision, *, hides: bool
+) -> str:
     """Return a sentence that requests the missing reason of a correction, "" where none is missing.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         view: The micrograph.
         decision: The decision about it.
         hides: The answer is hidden from the reviewer.
     """
-    model = find_uncorrected(desk, view, hides=hides)
+    model = find_uncorrected(web, view, hides=hides)
     if decision.kind != "code" or decision.comment or decision.code in (model, None) or not model:
         return ""
     return _(REASON_NEEDED).format(yours=decision.code, model=model)

@@ -20,7 +20,7 @@ from agent.nightly.page.embedded_images import (
     parse_training_key,
 )
 from agent.nightly.page.micrograph_cards import list_maps
-from agent.web.context import Desk, UnknownMicrographError, find
+from agent.web.context import UnknownMicrographError, WebContext, find
 from agent.web.orders.order_fields import is_blind
 from reports import Layer, Picture, Ruler, decimal, marked
 from reports import gettext as _
@@ -44,14 +44,14 @@ MAPS = ("subtype", "size", "strangeness")
 FOR_GOOD = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the images."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/pictures/{public_id}/crop.jpg")
     def crop(public_id: str) -> Response:
-        seen = find(desk, public_id)
-        full = crop_of(desk, seen)
+        seen = find(web, public_id)
+        full = crop_of(web, seen)
         shown = pictures.fit_within(full, CROP_PX)
         if seen.result.strangeness.where:
             shown = pictures.draw_box(
@@ -61,18 +61,18 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/pictures/{public_id}/plain.jpg")
     def plain(public_id: str) -> Response:
-        shown = pictures.fit_within(crop_of(desk, find(desk, public_id)), CROP_PX)
+        shown = pictures.fit_within(crop_of(web, find(web, public_id)), CROP_PX)
         return jpeg(pictures.encode_jpeg(shown, quality=90))
 
     @routes.get("/pictures/{public_id}/full.jpg")
     def full(public_id: str) -> Response:
-        return jpeg(pictures.encode_jpeg(crop_of(desk, find(desk, public_id)), quality=93))
+        return jpeg(pictures.encode_jpeg(crop_of(web, find(web, public_id)), quality=93))
 
     @routes.get("/pictures/{public_id}/field.jpg")
     def field(public_id: str) -> Response:
-        seen = find(desk, public_id)
+        seen = find(web, public_id)
         preview = pictures.decode(
-            held_of(lambda: desk.archive.read(desk.archive.preview_path(seen.sha256, seen.page)))
+            held_of(lambda: web.archive.read(web.archive.preview_path(seen.sha256, seen.page)))
         )
         if seen.crop:
             preview = pictures.draw_outline(
@@ -86,23 +86,23 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/pictures/{public_id}/thumb.jpg")
     def thumbnail(public_id: str) -> Response:
-        view = find(desk, public_id)
+        view = find(web, public_id)
         return jpeg(
-            held_of(lambda: desk.archive.read(desk.archive.thumbnail_path(view.sha256, view.page)))
+            held_of(lambda: web.archive.read(web.archive.thumbnail_path(view.sha256, view.page)))
         )
 
-    _give_layers(routes, desk)
-    _give_compared(routes, desk)
+    _give_layers(routes, web)
+    _give_compared(routes, web)
     return routes
 
 
-def _give_layers(routes: APIRouter, desk: Desk) -> None:
+def _give_layers(routes: APIRouter, web: WebContext) -> None:
     @routes.get("/pictures/{public_id}/{which}.png")
     def layer(public_id: str, which: str) -> Response:
-        view = find(desk, public_id)
+        view = find(web, public_id)
         if is_blind(view):
             raise UnknownMicrographError(public_id)  # a map tells which code the model gave
-        heat = desk.archive.maps(view.sha256, view.page, view.result.bundle).get(which)
+        heat = web.archive.maps(view.sha256, view.page, view.result.bundle).get(which)
         if which not in MAPS or heat is None or not view.crop:
             raise UnknownMicrographError(public_id)
         drawn = pictures.heat_layer(
@@ -115,13 +115,13 @@ def _give_layers(routes: APIRouter, desk: Desk) -> None:
         return Response(encoded, media_type="image/png", headers=FOR_GOOD)
 
 
-def _give_compared(routes: APIRouter, desk: Desk) -> None:
+def _give_compared(routes: APIRouter, web: WebContext) -> None:
     @routes.get("/pictures/{public_id}/window.jpg")
     def window(public_id: str, um: float) -> Response:
-        seen = find(desk, public_id)
+        seen = find(web, public_id)
         if not (0 < um <= LARGEST_WINDOW_UM) or not seen.um_per_px:
             raise UnknownMicrographError(public_id)
-        pixels = crop_of(desk, seen)
+        pixels = crop_of(web, seen)
         x0, y0, x1, y1 = seen.result.strangeness.where or (0, 0, pixels.shape[1], pixels.shape[0])
         shown = pictures.cut_window(
             pixels, ((x0 + x1) / 2, (y0 + y1) / 2), um / seen.um_per_px, WINDOW_PX
@@ -133,9 +133,9 @@ def _give_compared(routes: APIRouter, desk: Desk) -> None:
         sha256, page = parse_training_key(key)
         if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):  # noqa: PLR2004 - hex digits
             raise UnknownMicrographError(key)
-        if not desk.store.retention.may_show(sha256):
+        if not web.store.retention.may_show(sha256):
             raise UnknownMicrographError(key)
-        return jpeg(held_of(lambda: desk.archive.read(desk.archive.thumbnail_path(sha256, page))))
+        return jpeg(held_of(lambda: web.archive.read(web.archive.thumbnail_path(sha256, page))))
 
 
 def _layer_shape(seen: MicrographView) -> tuple[int, int]:
@@ -144,14 +144,14 @@ def _layer_shape(seen: MicrographView) -> tuple[int, int]:
     return max(1, round((y1 - y0) * share)), max(1, round((x1 - x0) * share))
 
 
-def crop_of(desk: Desk, one: MicrographView) -> NDArray[np.uint8]:
+def crop_of(web: WebContext, one: MicrographView) -> NDArray[np.uint8]:
     """Return a micrograph's crop, (h, w, 3) uint8 RGB.
 
     Raises:
         UnknownMicrographError: Its pixels were deleted.
     """
     return pictures.decode(
-        held_of(lambda: desk.archive.read(desk.archive.crop_path(one.sha256, one.page)))
+        held_of(lambda: web.archive.read(web.archive.crop_path(one.sha256, one.page)))
     )
 
 
@@ -240,10 +240,10 @@ class Linked:
         return Picture(src, _("Known {code}").format(code=code), 160, 120)
 
 
-def iter_layers(desk: Desk, seen: MicrographView, texts: ClassTexts) -> Iterator[Layer]:
+def iter_layers(web: WebContext, seen: MicrographView, texts: ClassTexts) -> Iterator[Layer]:
     """Yield the maps that the archive has, to overlay on the crop."""
     maps = (
-        desk.archive.maps(seen.sha256, seen.page, seen.result.bundle) if seen.result.bundle else {}
+        web.archive.maps(seen.sha256, seen.page, seen.result.bundle) if seen.result.bundle else {}
     )
     for which, title, caption in list_maps(seen, texts):
         picture, _note = Linked().heat(seen, which)

@@ -19,7 +19,7 @@ from reports import gettext as _
 
 if TYPE_CHECKING:
     from agent.store import MicrographView, NeedleMeasurement
-    from agent.web.context import Desk
+    from agent.web.context import WebContext
 
 Tip = Annotated[
     tuple[float, float], Field(description="x and y in pixels of the crop, from its top left.")
@@ -72,7 +72,7 @@ class Withdrawn(BaseModel):
     withdrawn: bool
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of measured needles."""
     routes = APIRouter(prefix="/api/v1/micrographs/{public_id}/needles", responses=FAULTS)
 
@@ -87,10 +87,10 @@ def router(desk: Desk) -> APIRouter:
         reader = signed if is_program else cookies.name_of(request) or signed
         valid = [
             needle
-            for needle in desk.store.needle_measurements.list_of(find(desk, public_id).id)
+            for needle in web.store.needle_measurements.list_of(find(web, public_id).id)
             if not needle.withdrawn_by
         ]
-        sees_all = is_lead(desk, request) or any(needle.by == reader for needle in valid)
+        sees_all = is_lead(web, request) or any(needle.by == reader for needle in valid)
         wanted = [needle for needle in valid if not by or needle.by in (by, signed)]
         shown = [needle for needle in wanted if sees_all or needle.by == reader]
         return {
@@ -101,25 +101,25 @@ def router(desk: Desk) -> APIRouter:
     @routes.post("", status_code=201, response_model=Needle)
     def measure_needle(request: Request, public_id: str, body: NeedleIn) -> dict[str, Any]:
         """Store a needle's length by its two tips; the scale has to be known."""
-        view, by = find(desk, public_id), signing_name(request, body.by)
+        view, by = find(web, public_id), signing_name(request, body.by)
         needle = NewNeedle(body.start, body.end, _require_scale(view))
         _require_inside(view, needle)
-        number = desk.store.needle_measurements.add(view.id, needle, by=by, at=desk.now())
-        return _to_json(_require(desk, view, number))
+        number = web.store.needle_measurements.add(view.id, needle, by=by, at=web.now())
+        return _to_json(_require(web, view, number))
 
     @routes.post("/{measurement_id}/withdraw", response_model=Withdrawn)
     def withdraw_needle(
         request: Request, public_id: str, measurement_id: int, body: WithdrawIn
     ) -> dict[str, bool]:
         """Withdraw a measured needle. It is kept and used no more."""
-        view, by = find(desk, public_id), signing_name(request, body.by)
-        needle = _require(desk, view, measurement_id)
+        view, by = find(web, public_id), signing_name(request, body.by)
+        needle = _require(web, view, measurement_id)
         if needle.by != by and not may_lead(request):
             raise NotYoursError(
                 _("{who} measured this needle; a lead may withdraw it").format(who=needle.by)
             )
-        at = desk.now()
-        done = desk.store.needle_measurements.withdraw(view.id, measurement_id, by=by, at=at)
+        at = web.now()
+        done = web.store.needle_measurements.withdraw(view.id, measurement_id, by=by, at=at)
         return {"withdrawn": done}
 
     return routes
@@ -131,8 +131,8 @@ def _sign(request: Request, by: str) -> str:
     return signed_by_program(by, who.name) if by and who and who.is_program else by
 
 
-def _require(desk: Desk, view: MicrographView, number: int) -> NeedleMeasurement:
-    for needle in desk.store.needle_measurements.list_of(view.id):
+def _require(web: WebContext, view: MicrographView, number: int) -> NeedleMeasurement:
+    for needle in web.store.needle_measurements.list_of(view.id):
         if needle.id == number:
             return needle
     raise UnknownMicrographError(str(number))

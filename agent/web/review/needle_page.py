@@ -36,7 +36,7 @@ from agent.orders.facts.needle_lengths import SpecimenNeedles, describe_calibrat
 from agent.orders.judge.permissions import require_reason
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead, who_is
-from agent.web.context import Desk, order_rules
+from agent.web.context import WebContext, order_rules
 from agent.web.pages import render_page, request_name
 from model.needles.version import read_version
 from reports import (
@@ -145,7 +145,7 @@ MOST_SKIPPED = 50
 Text = Annotated[str, Form()]
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the page."""
     routes = APIRouter(include_in_schema=False)
 
@@ -153,7 +153,7 @@ def router(desk: Desk) -> APIRouter:
     def show(
         request: Request, calibration: str = "", subtype: str = "", microscope: str = ""
     ) -> Response:
-        return _render(desk, request, new=calibration, finished=(subtype, microscope))
+        return _render(web, request, new=calibration, finished=(subtype, microscope))
 
     @routes.post(NEXT)
     def go_on(
@@ -161,11 +161,11 @@ def router(desk: Desk) -> APIRouter:
     ) -> Response:
         who = cookies.decides(request, {"by": by}).strip()
         fields = [("subtype", subtype), ("microscope", microscope), ("skip", skip)]
-        if page := request_name(desk, request, who, NEXT, fields):
+        if page := request_name(web, request, who, NEXT, fields):
             return page
         skipped = skip.split()[-MOST_SKIPPED:]
-        _compare(desk, who)
-        answer = RedirectResponse(_find_next(desk, (subtype, microscope), who, skipped), 303)
+        _compare(web, who)
+        answer = RedirectResponse(_find_next(web, (subtype, microscope), who, skipped), 303)
         cookies.keep(answer, cookies.NAME, who)
         return answer
 
@@ -175,24 +175,24 @@ def router(desk: Desk) -> APIRouter:
     ) -> Response:
         who = cookies.decides(request, {"by": by}).strip()
         fields = [("subtype", subtype), ("microscope", microscope), ("reason", reason)]
-        if page := request_name(desk, request, who, "/needles/calibrate", fields):
+        if page := request_name(web, request, who, "/needles/calibrate", fields):
             return page
         try:
-            calibration = _calibrate(desk, request, (subtype, microscope), who, reason)
+            calibration = _calibrate(web, request, (subtype, microscope), who, reason)
         except AgentError as error:
-            return _render(desk, request, wrong=str(error), code=422)
+            return _render(web, request, wrong=str(error), code=422)
         return RedirectResponse(f"{PAGE}?{urlencode({'calibration': calibration.version})}", 303)
 
     return routes
 
 
 def build_series(
-    desk: Desk, request: Request, view: MicrographView, asked: Mapping[str, str]
+    web: WebContext, request: Request, view: MicrographView, asked: Mapping[str, str]
 ) -> dict[str, Any] | None:
     """Build what the viewer shows above a field of the ten; None where it shows a field alone.
 
     Args:
-        desk: Behind the pages.
+        web: Behind the pages.
         request: Of the viewer's page.
         view: The field.
         asked: Query of the page: `subtype`, `microscope`, `skip`.
@@ -200,7 +200,7 @@ def build_series(
     key = asked.get("subtype", ""), asked.get("microscope", "")
     if not all(key) or not may_decide(request):
         return None
-    done = sum(group.full_fields for group in _list_groups(desk, key))
+    done = sum(group.full_fields for group in _list_groups(web, key))
     return {
         "subtype": key[0],
         "microscope": key[1],
@@ -212,19 +212,19 @@ def build_series(
     }
 
 
-def _list_groups(desk: Desk, key: tuple[str, str]) -> list[TruthGroup]:
-    return [group for group in load_groups(desk.store) if (group.subtype, group.microscope) == key]
+def _list_groups(web: WebContext, key: tuple[str, str]) -> list[TruthGroup]:
+    return [group for group in load_groups(web.store) if (group.subtype, group.microscope) == key]
 
 
-def _has_crop(desk: Desk, view: MicrographView) -> bool:
-    crop = desk.archive.crop_path(view.sha256, view.page)
-    return view.crop is not None and desk.archive.may_have(crop)
+def _has_crop(web: WebContext, view: MicrographView) -> bool:
+    crop = web.archive.crop_path(view.sha256, view.page)
+    return view.crop is not None and web.archive.may_have(crop)
 
 
-def _compare(desk: Desk, who: str) -> None:
+def _compare(web: WebContext, who: str) -> None:
     """Compare what was measured since the latest comparison; a person's request is the cause."""
-    if any(group.new or group.network != read_version() for group in load_groups(desk.store)):
-        steps = compare_needles(desk.store, desk.archive, _load_mapper(), by=who, at=desk.now())
+    if any(group.new or group.network != read_version() for group in load_groups(web.store)):
+        steps = compare_needles(web.store, web.archive, _load_mapper(), by=who, at=web.now())
         for _step in steps:
             pass
 
@@ -236,13 +236,13 @@ def _load_mapper() -> NeedleMapper:
     return NeedleMapper()
 
 
-def _find_next(desk: Desk, key: tuple[str, str], who: str, skipped: list[str]) -> str:
+def _find_next(web: WebContext, key: tuple[str, str], who: str, skipped: list[str]) -> str:
     """Return the address of the next field to measure, or of the page with the plot."""
-    groups = _list_groups(desk, key)
+    groups = _list_groups(web, key)
     if groups and not groups[0].missing_fields:
         return PAGE
-    fields = list_measurable(desk.store, lambda view: _has_crop(desk, view)).get(key, [])
-    chosen = choose_field(desk.store, fields, who, skipped=skipped)
+    fields = list_measurable(web.store, lambda view: _has_crop(web, view)).get(key, [])
+    chosen = choose_field(web.store, fields, who, skipped=skipped)
     if chosen is None:
         return f"{PAGE}?{urlencode({'subtype': key[0], 'microscope': key[1]})}"
     asked = {"subtype": key[0], "microscope": key[1], "skip": " ".join(skipped)}
@@ -250,21 +250,21 @@ def _find_next(desk: Desk, key: tuple[str, str], who: str, skipped: list[str]) -
 
 
 def _calibrate(
-    desk: Desk, request: Request, key: tuple[str, str], who: str, reason: str
+    web: WebContext, request: Request, key: tuple[str, str], who: str, reason: str
 ) -> NeedleCalibration:
-    if who_is(request) is None and not order_rules(desk).is_lead(who):
+    if who_is(request) is None and not order_rules(web).is_lead(who):
         raise UsageError(
             _("{who} is not a lead. Name leads under [orders] leads in agent.toml.").format(who=who)
         )
-    groups = _list_groups(desk, key)
+    groups = _list_groups(web, key)
     if not groups:
         raise UsageError(_("No needle was measured yet."))
     kept = require_reason(reason)
-    return calibrate(desk.store, groups[0], by=who, reason=kept, at=desk.now())
+    return calibrate(web.store, groups[0], by=who, reason=kept, at=web.now())
 
 
 def _render(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     *,
     new: str = "",
@@ -275,18 +275,18 @@ def _render(
     """Show the page.
 
     Args:
-        desk: Behind the pages.
+        web: Behind the pages.
         request: Of the page.
         new: Version of the calibration that was set just now.
         finished: Subtype and microscope of which no further field can be measured.
         wrong: Why an act was refused.
         code: HTTP status.
     """
-    record = desk.store.records.latest(COMPARISON, "")
-    groups = load_groups(desk.store)
-    measurable = list_measurable(desk.store, lambda view: _has_crop(desk, view))
+    record = web.store.records.latest(COMPARISON, "")
+    groups = load_groups(web.store)
+    measurable = list_measurable(web.store, lambda view: _has_crop(web, view))
     begun = {(group.subtype, group.microscope) for group in groups}
-    calibrations = list_calibrations(desk.store)
+    calibrations = list_calibrations(web.store)
     notice = ""
     if any(calibration.version == new for calibration in calibrations):
         notice = _("Calibration {version} is set.").format(version=new)
@@ -295,22 +295,22 @@ def _render(
             subtype=finished[0], microscope=finished[1]
         )
     return render_page(
-        desk,
+        web,
         request,
         "needles",
         code,
         groups=[
-            _build_group(desk, group, f"n{number}", measurable)
+            _build_group(web, group, f"n{number}", measurable)
             for number, group in enumerate(groups)
         ],
         others=[(*key, len(fields)) for key, fields in measurable.items() if key not in begun],
         calibrations=[
-            (calibration, _format_ratio(calibration.ratio), _describe_state(desk, calibration))
+            (calibration, _format_ratio(calibration.ratio), _describe_state(web, calibration))
             for calibration in reversed(calibrations)
         ],
         compared_at=record.at if record else None,
         wanted=(WANTED_FIELDS, WANTED_NEEDLES),
-        may_measure=may_decide(request) and desk.measures_needles,
+        may_measure=may_decide(request) and web.measures_needles,
         may_calibrate=may_lead(request),
         notice=notice,
         wrong=wrong,
@@ -318,12 +318,12 @@ def _render(
 
 
 def _build_group(
-    desk: Desk,
+    web: WebContext,
     group: TruthGroup,
     name: str,
     measurable: Mapping[tuple[str, str], list[MicrographView]],
 ) -> dict[str, Any]:
-    valid = needle_calibration(desk.store, group.subtype, group.microscope)
+    valid = needle_calibration(web.store, group.subtype, group.microscope)
     return {
         "group": group,
         "calibration": valid,
@@ -403,8 +403,8 @@ def _draw(group: TruthGroup, name: str) -> Markup:
     return agreement_chart(plot)
 
 
-def _describe_state(desk: Desk, calibration: NeedleCalibration) -> str:
-    valid = needle_calibration(desk.store, calibration.subtype, calibration.microscope)
+def _describe_state(web: WebContext, calibration: NeedleCalibration) -> str:
+    valid = needle_calibration(web.store, calibration.subtype, calibration.microscope)
     if valid is not None and valid.record == calibration.record:
         return _("valid")
     if calibration.network != read_version():

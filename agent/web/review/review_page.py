@@ -28,7 +28,7 @@ from agent.orders.specifications.class_texts import (
 from agent.site_time import local
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead
-from agent.web.context import ID, Desk, find, order_rules
+from agent.web.context import ID, WebContext, find, order_rules
 from agent.web.forms import read_form
 from agent.web.models import learning_page
 from agent.web.models.learning_page import SUGGESTED, is_suggested, list_suggestion_queue
@@ -89,26 +89,26 @@ TELLING = ("uncertain", "unexpected_subtype", "needles_disagree")
 """Reasons whose sentence reveals the model's answer."""
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the review."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/review")
     def queue(request: Request) -> Response:
         narrowed = _narrowed(request)
-        items = _queue(desk, narrowed, cookies.name_of(request))
+        items = _queue(web, narrowed, cookies.name_of(request))
         if (order := request.query_params.get("order")) and not items:
             return RedirectResponse(done_href(order), 303)
         if is_suggested(narrowed) and not items:
             end = "/models/training" if may_lead(request) else "/review"
             return RedirectResponse(end, 303)
-        return _render_queue(desk, request, items)
+        return _render_queue(web, request, items)
 
     @routes.get("/review/{public_id}")
     def review(request: Request, public_id: str) -> Response:
-        view = find(desk, public_id)
-        other = desk.leases.take(public_id, cookies.name_of(request), at=desk.now())
-        return _render(desk, request, view, held_by=other)
+        view = find(web, public_id)
+        other = web.leases.take(public_id, cookies.name_of(request), at=web.now())
+        return _render(web, request, view, held_by=other)
 
     @routes.post("/review/blind")
     async def hide_answers(request: Request) -> Response:
@@ -123,15 +123,15 @@ def router(desk: Desk) -> APIRouter:
     @routes.post("/review/{public_id}/decide")
     async def decide(request: Request, public_id: str) -> Response:
         form = await read_form(request)
-        return await run_in_threadpool(_decide, desk, request, public_id, form)
+        return await run_in_threadpool(_decide, web, request, public_id, form)
 
     @routes.post("/review/{public_id}/undo")
     def undo(request: Request, public_id: str) -> Response:
         who = cookies.name_of(request)
         if not who:
             return RedirectResponse(f"/review/name?then=/review/{public_id}", 303)
-        view = find(desk, public_id)
-        count = decisions.undo_together(desk, view, by=who, any_ones=may_lead(request))
+        view = find(web, public_id)
+        count = decisions.undo_together(web, view, by=who, any_ones=may_lead(request))
         answer = RedirectResponse(f"/review/{public_id}?undone={count}", 303)
         answer.delete_cookie(cookies.LAST)
         left = max(0, cookies.count_of(request) - count)
@@ -144,11 +144,11 @@ def router(desk: Desk) -> APIRouter:
 # --- deciding -----------------------------------------------------------------------------------
 
 
-def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
-    view = find(desk, public_id)
+def _decide(web: WebContext, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
+    view = find(web, public_id)
     said, who = form.get("decision", ""), cookies.decides(request, form)
     fields = [(key, value) for key, value in form.items() if key != "by"]
-    if page := request_name(desk, request, who, f"/review/{public_id}/decide", fields):
+    if page := request_name(web, request, who, f"/review/{public_id}/decide", fields):
         return page
     if (deciding := form.get("reviewer", "")) not in ("", who.strip()):
         raise decisions.NotYoursError(
@@ -159,38 +159,38 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     narrowed = {key: form[key] for key in FILTERS if form.get(key)}
     decision = decisions.read_decision(
         said,
-        taxonomy=desk.taxonomy,
+        taxonomy=web.taxonomy,
         by=who,
         criterion=form.get("criterion") or cookies.criterion_of(request),
         unsure=form.get("unsure") == "1",
         comment=form.get("comment", ""),
         viewing_s=seconds_of(form.get("viewing_s", "")),
-        blind=form.get("blind") == "1" and not desk.shown.has(who.strip(), view.result.id),
+        blind=form.get("blind") == "1" and not web.shown.has(who.strip(), view.result.id),
         result_seen=cookies.number(form.get("result_id", "")),
         decision_id=form.get("decision_id", ""),
     )
-    if missing := _request_reason(desk, view, decision, form):
+    if missing := _request_reason(web, view, decision, form):
         sent = {key: value for key, value in form.items() if key not in ("comment", "decision_id")}
-        return _render(desk, request, view, 422, missing=missing, sent=sent)
+        return _render(web, request, view, 422, missing=missing, sent=sent)
     # Read before the decision is written: the next micrograph follows this order.
-    queue = _queue(desk, narrowed, who, limit=AROUND_SHOWN)
+    queue = _queue(web, narrowed, who, limit=AROUND_SHOWN)
     try:
-        said_of_all = _write(desk, view, decision, form)
+        said_of_all = _write(web, view, decision, form)
     except DecidedMeanwhileError as meanwhile:
         shown: dict[str, Any] = {
             "notice": None,
-            "theirs": _describe_theirs(desk, meanwhile),
+            "theirs": _describe_theirs(web, meanwhile),
             "yours": _in_words(said),
             "yours_sent": said,
             "comment": form.get("comment", ""),
         }
-        refused = _render(desk, request, find(desk, public_id), 409, **shown)
+        refused = _render(web, request, find(web, public_id), 409, **shown)
         cookies.keep(refused, cookies.NAME, who.strip())  # the second attempt needs no name
         return refused
     left = [entry for entry in queue if entry.id not in said_of_all or entry.id == public_id]
-    onward = _open_next(desk, left, public_id, who, narrowed)
+    onward = _open_next(web, left, public_id, who, narrowed)
     answer = RedirectResponse(
-        _href(onward.id, narrowed) if onward else _find_end(desk, narrowed, who), 303
+        _href(onward.id, narrowed) if onward else _find_end(web, narrowed, who), 303
     )
     cookies.keep(answer, cookies.NAME, who.strip())
     cookies.keep(answer, cookies.CRITERION, decision.criterion)
@@ -202,38 +202,38 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
 
 
 def _write(
-    desk: Desk, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
+    web: WebContext, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
 ) -> set[str]:
     """Record a decision; return the ids of the micrographs it was recorded for."""
     seen = cookies.number(form.get("label_id", ""))
     if form.get("together") == "1":
-        return decisions.decide_together(desk, view, decision, label_seen=seen)
-    decisions.decide(desk, view.id, decision, label_seen=seen)
+        return decisions.decide_together(web, view, decision, label_seen=seen)
+    decisions.decide(web, view.id, decision, label_seen=seen)
     return {view.id}
 
 
 def _request_reason(
-    desk: Desk, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
+    web: WebContext, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
 ) -> str:
     """Return a request for the reason where a decision corrects the model without one, or ""."""
-    others = order_fields.waiting(order_fields.fields_of(desk, view), view)
+    others = order_fields.waiting(order_fields.fields_of(web, view), view)
     covered = [view, *others] if form.get("together") == "1" else [view]
     asked = form.get("blind") == "1"  # the form says so; whoever was shown the answer knows it
-    hides = {one.id: asked and not desk.shown.has(decision.by, one.result.id) for one in covered}
+    hides = {one.id: asked and not web.shown.has(decision.by, one.result.id) for one in covered}
     texts = (
-        request_reason(desk, one, decision, hides=hides[one.id] or is_blind(one)) for one in covered
+        request_reason(web, one, decision, hides=hides[one.id] or is_blind(one)) for one in covered
     )
     return next(filter(None, texts), "")
 
 
-def _describe_theirs(desk: Desk, meanwhile: DecidedMeanwhileError) -> tuple[str, str, str]:
+def _describe_theirs(web: WebContext, meanwhile: DecidedMeanwhileError) -> tuple[str, str, str]:
     """Return what was decided during this time, by whom and when."""
     if meanwhile.answer:
         code = meanwhile.view.result.structure_code or _("no code")
         return code, _("Another bundle"), _("just now")
     if (label := meanwhile.view.label) is None:
         return _("taken back"), _("another reviewer"), _("just now")
-    return reports.describe_decision(label), label.by, local(label.at, desk.zone)
+    return reports.describe_decision(label), label.by, local(label.at, web.zone)
 
 
 def _in_words(said: str) -> str:
@@ -268,7 +268,7 @@ def _narrowed(request: Request) -> dict[str, str]:
 
 
 def _queue(
-    desk: Desk, narrowed: Mapping[str, str], who: str, *, limit: int = QUEUE_SHOWN
+    web: WebContext, narrowed: Mapping[str, str], who: str, *, limit: int = QUEUE_SHOWN
 ) -> list[MicrographView]:
     """Return what waits for this reviewer, without what now waits for another one.
 
@@ -276,9 +276,9 @@ def _queue(
     suggestions, these alone.
     """
     if is_suggested(narrowed):
-        return list_suggestion_queue(desk, who)[:limit]
-    of_order = list_order_queue(desk, narrowed["order"], who) if narrowed.get("order") else []
-    waiting = desk.store.review_queue.list_micrographs(
+        return list_suggestion_queue(web, who)[:limit]
+    of_order = list_order_queue(web, narrowed["order"], who) if narrowed.get("order") else []
+    waiting = web.store.review_queue.list_micrographs(
         reason=narrowed.get("reason"),
         source=narrowed.get("source"),
         order=narrowed.get("order"),
@@ -297,8 +297,8 @@ def _href(public_id: str, narrowed: Mapping[str, str]) -> str:
     return f"/review/{public_id}{_query(narrowed)}" if public_id else f"/review{_query(narrowed)}"
 
 
-def _held(desk: Desk, who: str) -> dict[str, str]:
-    return desk.leases.others(who, at=desk.now())
+def _held(web: WebContext, who: str) -> dict[str, str]:
+    return web.leases.others(who, at=web.now())
 
 
 def _after(
@@ -315,7 +315,7 @@ def _others(queue: Sequence[MicrographView], public_id: str) -> list[MicrographV
 
 
 def _open_next(
-    desk: Desk,
+    web: WebContext,
     queue: Sequence[MicrographView],
     public_id: str,
     who: str,
@@ -323,48 +323,48 @@ def _open_next(
 ) -> MicrographView | None:
     """Open the next micrograph for a reviewer and release the last one; None: nothing is left."""
     order = narrowed.get("order", "")
-    asked = {entry.id for entry in list_order_queue(desk, order, who)} if order else set()
+    asked = {entry.id for entry in list_order_queue(web, order, who)} if order else set()
     for view in _others(queue, public_id):
-        if desk.leases.take(view.id, who, at=desk.now()):
+        if web.leases.take(view.id, who, at=web.now()):
             continue
         # The reviewer who had it open may have decided it since; check once the lease is ours.
-        now = find(desk, view.id)
+        now = find(web, view.id)
         if (now.awaits or now.id in asked) and not is_done_by(now, who):
             return now
-    desk.leases.leave(who)
+    web.leases.leave(who)
     return None
 
 
-def _find_end(desk: Desk, narrowed: Mapping[str, str], who: str) -> str:
+def _find_end(web: WebContext, narrowed: Mapping[str, str], who: str) -> str:
     """Return where a reviewer goes after the last micrograph: to the queue, or on from an order."""
     order = narrowed.get("order", "")
     if not order:
         return _href("", narrowed)
-    following = find_next_order(desk, order, who) if narrowed.get("then") == "next" else None
+    following = find_next_order(web, order, who) if narrowed.get("then") == "next" else None
     return confirm_href(following) if following else done_href(order)
 
 
-def _render_queue(desk: Desk, request: Request, items: list[MicrographView]) -> Response:
+def _render_queue(web: WebContext, request: Request, items: list[MicrographView]) -> Response:
     narrowed, who = _narrowed(request), cookies.name_of(request)
-    waiting, board = desk.store.review_queue.count(), _look_at_orders(desk)
-    n, same = desk.store.labels.count_blind()
+    waiting, board = web.store.review_queue.count(), _look_at_orders(web)
+    n, same = web.store.labels.count_blind()
     return render_page(
-        desk,
+        web,
         request,
         "queue",
         200,
         (*FILTERS, "undone"),
         items=items,
         codes=_list_codes(items, blind_first=_is_blind_first(request, narrowed)),
-        held=_held(desk, who),
+        held=_held(web, who),
         query=_query(narrowed),
         most=QUEUE_SHOWN,
         decided=cookies.count_of(request),
         waiting=waiting,
-        filters=list(_filters(desk, narrowed, _queue(desk, {}, who) if narrowed else items, who))
+        filters=list(_filters(web, narrowed, _queue(web, {}, who) if narrowed else items, who))
         if waiting
         else (),
-        notice=_notice(desk, request),
+        notice=_notice(web, request),
         control={"n": n, "same": same, "more": still_needed(n, same)} if n else None,
         fields_to_confirm=board.fields_to_confirm,
         orders_to_confirm=len(board.to_confirm),
@@ -379,16 +379,16 @@ def _list_codes(views: Iterable[MicrographView], *, blind_first: bool) -> dict[s
     }
 
 
-def _look_at_orders(desk: Desk) -> Board:
+def _look_at_orders(web: WebContext) -> Board:
     """Return the orders of the desk; the last ones read while the file of limits cannot be used."""
     try:
-        return desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
+        return web.board.look(web.store, lambda: order_rules(web), now=web.now())
     except SpecificationError:
-        return desk.board.last
+        return web.board.last
 
 
 def _filters(
-    desk: Desk, narrowed: Mapping[str, str], waiting: Sequence[MicrographView], who: str
+    web: WebContext, narrowed: Mapping[str, str], waiting: Sequence[MicrographView], who: str
 ) -> Iterator[tuple[str, str, bool]]:
     """Yield ways to narrow the queue: words, address, whether it is the one on the page."""
     yield _("All"), "/review", not narrowed
@@ -399,7 +399,7 @@ def _filters(
     sources = sorted({view.source for view in waiting})
     for source in sources if len(sources) > 1 else ():
         yield source, _href("", {"source": source}), narrowed.get("source") == source
-    if n := len(list_suggestion_queue(desk, who)):
+    if n := len(list_suggestion_queue(web, who)):
         text = ngettext("{n} suggested for labelling", "{n} suggested for labelling", n)
         yield text.format(n=n), _href("", {SUGGESTED: "1"}), is_suggested(narrowed)
     if order := narrowed.get("order"):
@@ -426,19 +426,19 @@ def _about(view: MicrographView, who: str, held_by: str) -> dict[str, object] | 
     return {"tone": Tone.ATTENTION, "text": text}
 
 
-def _about_scale(desk: Desk, view: MicrographView) -> dict[str, object] | None:
+def _about_scale(web: WebContext, view: MicrographView) -> dict[str, object] | None:
     """Return a notice of the entered scale, as long as the result does not use it."""
-    state = describe_state(desk.store, view)
+    state = describe_state(web.store, view)
     return {"tone": Tone.CALM, "text": state} if state else None
 
 
-def _notice(desk: Desk, request: Request) -> dict[str, object] | None:
+def _notice(web: WebContext, request: Request) -> dict[str, object] | None:
     """Return the result of the last action, and what of it can be undone."""
     if undone := request.query_params.get("undone"):
         text = TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK
         return {"tone": Tone.CALM, "text": _(text)}
     last = request.cookies.get(cookies.LAST, "")
-    view = desk.store.results.find(last) if ID.fullmatch(last) else None
+    view = web.store.results.find(last) if ID.fullmatch(last) else None
     label = _last_of(view, cookies.name_of(request)) if view else None
     if view is None or label is None:
         return None
@@ -447,7 +447,7 @@ def _notice(desk: Desk, request: Request) -> dict[str, object] | None:
         if label.bulk
         else _("{said} for")
     )
-    use = learning_page.find_use(desk, view)
+    use = learning_page.find_use(web, view)
     return {
         "tone": Tone.CALM,
         "text": text.format(said=reports.describe_decision(label)),
@@ -467,7 +467,7 @@ def _last_of(view: MicrographView, who: str) -> LabelView | None:
 
 
 def _render(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     view: MicrographView,
     code: int = 200,
@@ -480,19 +480,19 @@ def _render(
     result = view.result
     narrowed = _narrowed(request)
     who = cookies.name_of(request)
-    queue, held = _queue(desk, narrowed, who, limit=AROUND_SHOWN), _held(desk, who)
+    queue, held = _queue(web, narrowed, who, limit=AROUND_SHOWN), _held(web, who)
     blind_first = _is_blind_first(request, narrowed)
     blind = is_blind(view, asked=blind_first)
     if not blind and result.structure_code:
-        desk.shown.add(who, result.id)
-    unseen = blind and not desk.shown.has(who, result.id)
-    use = learning_page.find_use(desk, view) if not blind else None
-    fields = order_fields.fields_of(desk, view)
-    taxonomy = desk.taxonomy()
+        web.shown.add(who, result.id)
+    unseen = blind and not web.shown.has(who, result.id)
+    use = learning_page.find_use(web, view) if not blind else None
+    fields = order_fields.fields_of(web, view)
+    taxonomy = web.taxonomy()
     words, texts = describe_codes(taxonomy), build_class_texts(taxonomy)
     window_um = compute_window_um(view)
-    gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
-    card = build_card(view, gallery, zone=desk.zone, words=words, review=None, texts=texts)
+    gallery = Linked(lambda key: _scaled_id(web, key), window_um)
+    card = build_card(view, gallery, zone=web.zone, words=words, review=None, texts=texts)
     before, strip = _find_around(queue, view.id)
     facts: dict[str, object] = {
         "may_decide": may_decide(request),
@@ -505,7 +505,7 @@ def _render(
         "needs_scale": needs_scale(view),
         "learning": learning_page.describe(use)
         if use
-        else learning_page.describe_ahead(learning_page.forecast_use(desk, view, blind=unseen)),
+        else learning_page.describe_ahead(learning_page.forecast_use(web, view, blind=unseen)),
         "window": Picture(
             window_href(view.id, window_um),
             _("Part of {name}, {width} wide").format(
@@ -517,8 +517,8 @@ def _render(
         if window_um
         else None,
         "window_width": format_length(window_um) if window_um else "",
-        "viewer": build_viewer(desk, view, reviewer=who) if card.crop.picture else None,
-        "layers": () if blind else tuple(iter_layers(desk, view, texts)),
+        "viewer": build_viewer(web, view, reviewer=who) if card.crop.picture else None,
+        "layers": () if blind else tuple(iter_layers(web, view, texts)),
         "ruler": ruler_of(view),
         "subtypes": list_subtypes(taxonomy, None if blind else result.structure_code),
         "strange_kinds": _choices("strange", reports.STRANGE_KINDS, reports.strange_kind),
@@ -534,28 +534,30 @@ def _render(
         "codes": _list_codes(strip, blind_first=blind_first),
         "held": held,
         "decided": cookies.count_of(request),
-        "waiting": _count_waiting(desk, narrowed, queue),
+        "waiting": _count_waiting(web, narrowed, queue),
         "previous": before,
         "next": _after(queue, view.id, held),
         "narrowed": narrowed,
         "query": _query(narrowed),
-        "notice": _about_scale(desk, view) or _about(view, who, held_by) or _notice(desk, request),
+        "notice": _about_scale(web, view) or _about(view, who, held_by) or _notice(web, request),
         "theirs": None,
         "corrects": tuple(_(why) for why in reports.CORRECTION_WHYS)
         if view.label and not blind
         else (),
-        "reasons": list_reasons(desk) if find_uncorrected(desk, view, hides=blind) else (),
+        "reasons": list_reasons(web) if find_uncorrected(web, view, hides=blind) else (),
         "missing": "",
         "sent": {},
     }
-    return render_page(desk, request, "review", code, **facts | shown)
+    return render_page(web, request, "review", code, **facts | shown)
 
 
-def _count_waiting(desk: Desk, narrowed: Mapping[str, str], queue: Sequence[MicrographView]) -> int:
+def _count_waiting(
+    web: WebContext, narrowed: Mapping[str, str], queue: Sequence[MicrographView]
+) -> int:
     """Return how many micrographs wait: of the order or suggestions, else of the lab."""
     if narrowed.get("order") or is_suggested(narrowed):
         return len(queue)
-    return desk.store.review_queue.count()
+    return web.store.review_queue.count()
 
 
 def _unsaid(card: Card) -> Card:
@@ -566,8 +568,8 @@ def _unsaid(card: Card) -> Card:
     return replace(card, causes=causes, nearest=(), decision=None)
 
 
-def _scaled_id(desk: Desk, key: str) -> str | None:
-    reference = find_scaled_reference(desk, key)
+def _scaled_id(web: WebContext, key: str) -> str | None:
+    reference = find_scaled_reference(web, key)
     return reference.id if reference else None
 
 

@@ -26,7 +26,7 @@ from agent.store import Opinion
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import says_from_where, who_is
-from agent.web.context import Desk, UnknownMicrographError, find
+from agent.web.context import UnknownMicrographError, WebContext, find
 from agent.web.forms import read_form
 from agent.web.pages import render_page
 from agent.web.review.decisions import LONGEST_COMMENT, shown
@@ -49,40 +49,40 @@ UNSURE = "?"
 """What a form sends for a size that the rater cannot tell."""
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the round robins."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/roundrobin")
     def campaigns(request: Request) -> Response:
-        return _render_campaigns(desk, request)
+        return _render_campaigns(web, request)
 
     @routes.get("/rate/{key}")
     def begin(request: Request, key: str, again: str = "") -> Response:
-        seat = _seat(desk, request, key)
+        seat = _seat(web, request, key)
         if (campaign := seat.campaign).state != "open" or len(seat.ratings) >= len(campaign.images):
-            return render_page(desk, request, "rated", seat=seat, key=key)
+            return render_page(web, request, "rated", seat=seat, key=key)
         return RedirectResponse(f"/rate/{key}/{next_place(seat)}{'?again=1' if again else ''}", 303)
 
     @routes.get("/rate/{key}/{place}")
     def show(request: Request, key: str, place: int, again: str = "") -> Response:
-        seat = _seat(desk, request, key)
+        seat = _seat(web, request, key)
         if not may_show(seat, place):
             return RedirectResponse(f"/rate/{key}", 303)
         notice = {"tone": Tone.ATTENTION, "text": _(TWICE)} if again else None
-        return _render(desk, request, seat, key, place, notice=notice)
+        return _render(web, request, seat, key, place, notice=notice)
 
     @routes.post("/rate/{key}/{place}")
     async def rate(request: Request, key: str, place: int) -> Response:
         if not says_from_where(request):
             raise HTTPException(403, "a browser says where a request comes from")
         form = await read_form(request)
-        return await run_in_threadpool(_rate, desk, request, key, place, form)
+        return await run_in_threadpool(_rate, web, request, key, place, form)
 
     @routes.get("/rate/{key}/{place}/picture.jpg")
     def picture(request: Request, key: str, place: int) -> Response:
-        view = _view(desk, _seat(desk, request, key), place)
-        fitted = pictures.fit_within(crop_of(desk, view), CROP_PX)
+        view = _view(web, _seat(web, request, key), place)
+        fitted = pictures.fit_within(crop_of(web, view), CROP_PX)
         return jpeg(pictures.encode_jpeg(fitted, quality=90))
 
     return routes
@@ -91,11 +91,11 @@ def router(desk: Desk) -> APIRouter:
 # --- who rates ----------------------------------------------------------------------------------
 
 
-def _seat(desk: Desk, request: Request, key: str) -> Seat:
+def _seat(web: WebContext, request: Request, key: str) -> Seat:
     """Find the rater of a request.
 
     Args:
-        desk: What the pages work on.
+        web: What the pages work on.
         request: The request.
         key: Token of a link, or name of a campaign.
 
@@ -104,12 +104,12 @@ def _seat(desk: Desk, request: Request, key: str) -> Seat:
         HTTPException: 303, to the log-in, where an account is needed.
     """
     if TOKEN.fullmatch(key):
-        seat = desk.store.campaigns.seat(hashed=auth.hash_token(key))
+        seat = web.store.campaigns.seat(hashed=auth.hash_token(key))
     else:
         who = who_is(request)
-        if who is None and CAMPAIGN_NAME.fullmatch(key) and desk.store.accounts.are_there():
+        if who is None and CAMPAIGN_NAME.fullmatch(key) and web.store.accounts.are_there():
             raise HTTPException(303, headers={"Location": f"/login?then=/rate/{key}"})
-        seat = desk.store.campaigns.seat(name=key, account=who.name) if who else None
+        seat = web.store.campaigns.seat(name=key, account=who.name) if who else None
     if seat is None:
         raise UnknownMicrographError(key)
     return seat
@@ -118,9 +118,9 @@ def _seat(desk: Desk, request: Request, key: str) -> Seat:
 # --- which micrograph ---------------------------------------------------------------------------
 
 
-def _view(desk: Desk, seat: Seat, place: int) -> MicrographView:
+def _view(web: WebContext, seat: Seat, place: int) -> MicrographView:
     number = _number(seat, place)
-    return find(desk, seat.campaign.images[number - 1].micrograph)
+    return find(web, seat.campaign.images[number - 1].micrograph)
 
 
 def _number(seat: Seat, place: int) -> int:
@@ -133,16 +133,18 @@ def _number(seat: Seat, place: int) -> int:
 # --- rating -------------------------------------------------------------------------------------
 
 
-def _rate(desk: Desk, request: Request, key: str, place: int, form: Mapping[str, str]) -> Response:
-    seat = _seat(desk, request, key)
+def _rate(
+    web: WebContext, request: Request, key: str, place: int, form: Mapping[str, str]
+) -> Response:
+    seat = _seat(web, request, key)
     number = _number(seat, place)
     try:
         opinion = _opinion(form, taxonomy_from(seat.campaign.taxonomy))
     except UsageError as wrong:
-        return _render(desk, request, seat, key, place, code=422, form=form, wrong=str(wrong))
+        return _render(web, request, seat, key, place, code=422, form=form, wrong=str(wrong))
     revision = cookies.number(form.get("revision", "")) or 1
     try:
-        kept = desk.store.campaigns.rate(seat, number, opinion, at=desk.now(), revision=revision)
+        kept = web.store.campaigns.rate(seat, number, opinion, at=web.now(), revision=revision)
     except UsageError:  # closed, or rated in another tab, since the page was opened
         kept = False
     return RedirectResponse(f"/rate/{key}" if kept else f"/rate/{key}?again=1", 303)
@@ -182,7 +184,7 @@ def _opinion(form: Mapping[str, str], taxonomy: Taxonomy) -> Opinion:
 
 
 def _render(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     seat: Seat,
     key: str,
@@ -193,13 +195,13 @@ def _render(
     notice: dict[str, str] | None = None,
     wrong: str = "",
 ) -> Response:
-    view, campaign = _view(desk, seat, place), seat.campaign
+    view, campaign = _view(web, seat, place), seat.campaign
     said = seat.ratings.get(_number(seat, place))
     before = _before(seat, place) if form is None else form
     taxonomy = taxonomy_from(campaign.taxonomy)
     has_sizes = any(subtype.has_sizes for subtype in taxonomy.subtypes)
     return render_page(
-        desk,
+        web,
         request,
         "rate",
         code,
@@ -253,8 +255,8 @@ def _subtypes(taxonomy: Taxonomy, before: Mapping[str, str]) -> Iterator[Subtype
 # --- all campaigns ------------------------------------------------------------------------------
 
 
-def _render_campaigns(desk: Desk, request: Request) -> Response:
-    who, store = who_is(request), desk.store
+def _render_campaigns(web: WebContext, request: Request) -> Response:
+    who, store = who_is(request), web.store
     campaigns = [
         {
             "campaign": campaign,
@@ -262,10 +264,10 @@ def _render_campaigns(desk: Desk, request: Request) -> Response:
             "may_rate": campaign.is_open
             and who is not None
             and any(rater.account == who.name for rater in campaign.raters),
-            "has_report": (desk.reports / FOLDER / f"{campaign.name}.html").is_file(),
+            "has_report": (web.reports / FOLDER / f"{campaign.name}.html").is_file(),
         }
         for campaign in store.campaigns.all()
     ]
     names = dict.fromkeys(entry.subject for entry in store.records.all(ANALYSIS)[::-1])
-    analyses = [name for name in names if (desk.reports / ANALYSIS / f"{name}.html").is_file()]
-    return render_page(desk, request, "campaigns", campaigns=campaigns, analyses=analyses)
+    analyses = [name for name in names if (web.reports / ANALYSIS / f"{name}.html").is_file()]
+    return render_page(web, request, "campaigns", campaigns=campaigns, analyses=analyses)

@@ -23,7 +23,7 @@ from agent.store import BY_REVIEWER
 from agent.watch import Calibration, Provenance
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead, signing_name
-from agent.web.context import LONGEST_NAME, Desk, find
+from agent.web.context import LONGEST_NAME, WebContext, find
 from agent.web.forms import read_form
 from agent.web.pages import render_page
 from agent.web.review.images import FOR_GOOD, held_of
@@ -64,24 +64,24 @@ class ScaleGiven(BaseModel):
     by: list[str] = Field(description="Who gave it.")
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the scale that a reviewer enters."""
     routes = APIRouter()
 
     @routes.get("/review/{public_id}/scale", include_in_schema=False)
     def page(request: Request, public_id: str) -> Response:
-        return _render(desk, request, find(desk, public_id))
+        return _render(web, request, find(web, public_id))
 
     @routes.post("/review/{public_id}/scale", include_in_schema=False)
     async def give(request: Request, public_id: str) -> Response:
         form = await read_form(request)
-        return await run_in_threadpool(_give, desk, request, public_id, form)
+        return await run_in_threadpool(_give, web, request, public_id, form)
 
     @routes.get("/pictures/{public_id}/whole.jpg", include_in_schema=False)
     def whole(public_id: str) -> Response:
-        view = find(desk, public_id)
+        view = find(web, public_id)
         preview = held_of(
-            lambda: desk.archive.read(desk.archive.preview_path(view.sha256, view.page))
+            lambda: web.archive.read(web.archive.preview_path(view.sha256, view.page))
         )
         return Response(preview, media_type="image/jpeg", headers=FOR_GOOD)
 
@@ -93,16 +93,16 @@ def router(desk: Desk) -> APIRouter:
     )
     def give_scale_(request: Request, public_id: str, body: ScaleIn) -> dict[str, Any]:
         """Record the scale of a micrograph; the agent then evaluates the micrograph with it."""
-        view = find(desk, public_id)
+        view = find(web, public_id)
         by = signing_name(request, body.by)
         size = (view.width, view.height)
         if body.objective is not None:
-            proposal = propose_from_objective(list_objectives(desk, view), body.objective, size)
+            proposal = propose_from_objective(list_objectives(web, view), body.objective, size)
         elif body.line_from and body.line_to and body.length_um is not None:
             proposal = propose_from_line(body.line_from, body.line_to, body.length_um, size)
         else:
             raise UsageError("send objective, or line_from, line_to and length_um.")
-        settled = _record(desk, view, proposal, by)
+        settled = _record(web, view, proposal, by)
         return {
             "um_per_px": settled.um_per_px if settled else proposal.um_per_px,
             "settled": settled is not None,
@@ -112,10 +112,10 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def list_objectives(desk: Desk, view: MicrographView) -> list[Calibration]:
+def list_objectives(web: WebContext, view: MicrographView) -> list[Calibration]:
     """Return the objectives of a micrograph's source that hold for its size and day."""
     taken_at = view.taken_at or view.result.done_at
-    table = Provenance(objectives=desk.objectives.get(view.source, ()))
+    table = Provenance(objectives=web.objectives.get(view.source, ()))
     found = []
     for name in dict.fromkeys(entry.name for entry in table.objectives):
         um_per_px = table.um_per_px(
@@ -132,7 +132,7 @@ def needs_scale(view: MicrographView) -> bool:
 
 
 def _record(
-    desk: Desk, view: MicrographView, proposal: ScaleProposal, by: str
+    web: WebContext, view: MicrographView, proposal: ScaleProposal, by: str
 ) -> GivenScale | None:
     if not needs_scale(view):
         raise UsageError(
@@ -140,28 +140,26 @@ def _record(
                 um=decimal(view.um_per_px or 0.0, ".4g")
             )
         )
-    return give_scale(
-        desk.store, view, proposal, plausible=desk.um_per_px_range, by=by, at=desk.now()
-    )
+    return give_scale(web.store, view, proposal, plausible=web.um_per_px_range, by=by, at=web.now())
 
 
-def _give(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
-    view, who = find(desk, public_id), cookies.decides(request, form)
+def _give(web: WebContext, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
+    view, who = find(web, public_id), cookies.decides(request, form)
     try:
         if wrong := cookies.wrong_name(who):
             raise UsageError(wrong)  # noqa: TRY301 - shown like every other refusal
-        proposal = _read_proposal(desk, view, form)
-        for entry in _list_covered(desk, request, view, form):
-            _record(desk, entry, proposal, who.strip())
+        proposal = _read_proposal(web, view, form)
+        for entry in _list_covered(web, request, view, form):
+            _record(web, entry, proposal, who.strip())
     except UsageError as error:
-        return _render(desk, request, view, form, 422, wrong=str(error))
+        return _render(web, request, view, form, 422, wrong=str(error))
     answer = RedirectResponse(f"/review/{public_id}", 303)
     cookies.keep(answer, cookies.NAME, who.strip())
     return answer
 
 
 def _list_covered(
-    desk: Desk, request: Request, view: MicrographView, form: Mapping[str, str]
+    web: WebContext, request: Request, view: MicrographView, form: Mapping[str, str]
 ) -> list[MicrographView]:
     """Return the micrographs that get the scale: this one, or all of its source that wait for one.
 
@@ -172,7 +170,7 @@ def _list_covered(
         return [view]
     if not may_lead(request):
         raise UsageError(_("Only a lead enters a scale for a whole source."))
-    waiting = desk.store.review_queue.list_micrographs(source=view.source)
+    waiting = web.store.review_queue.list_micrographs(source=view.source)
     others = [
         entry
         for entry in waiting
@@ -183,10 +181,10 @@ def _list_covered(
     return [view, *others]
 
 
-def _read_proposal(desk: Desk, view: MicrographView, form: Mapping[str, str]) -> ScaleProposal:
+def _read_proposal(web: WebContext, view: MicrographView, form: Mapping[str, str]) -> ScaleProposal:
     size = (view.width, view.height)
     if form.get("objective"):
-        return propose_from_objective(list_objectives(desk, view), form["objective"], size)
+        return propose_from_objective(list_objectives(web, view), form["objective"], size)
     if typed := form.get("um_per_px", "").strip():
         try:
             return propose_from_number(float(typed.replace(",", ".")))
@@ -206,7 +204,7 @@ def _read_proposal(desk: Desk, view: MicrographView, form: Mapping[str, str]) ->
 
 
 def _render(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     view: MicrographView,
     form: Mapping[str, str] | None = None,
@@ -215,16 +213,16 @@ def _render(
     wrong: str = "",
 ) -> Response:
     return render_page(
-        desk,
+        web,
         request,
         "scale",
         code,
         may_decide=may_decide(request),
         micrograph=view,
-        objectives=list_objectives(desk, view),
+        objectives=list_objectives(web, view),
         line=_line(view, form or {}),
         form={"length_um": "", "um_per_px": ""} | dict(form or {}),
-        state=describe_state(desk.store, view),
+        state=describe_state(web.store, view),
         is_known=not needs_scale(view),
         wrong=wrong,
         may_give_all=may_lead(request),

@@ -17,7 +17,7 @@ from agent.nightly import build_card
 from agent.nightly.page.embedded_images import parse_training_key
 from agent.orders.specifications.class_texts import build_class_texts, describe_codes
 from agent.web import cookies
-from agent.web.context import Desk, UnknownMicrographError, find
+from agent.web.context import UnknownMicrographError, WebContext, find
 from agent.web.orders import order_fields
 from agent.web.orders.order_fields import is_blind
 from agent.web.pages import render_page
@@ -42,17 +42,17 @@ NO_CHART = marked(
 )
 
 
-def chart_router(desk: Desk) -> APIRouter:
+def chart_router(web: WebContext) -> APIRouter:
     """Build the routes of the chart."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/chart")
     def wall(request: Request) -> Response:
-        return _render_chart(desk, request, _require_chart(desk))
+        return _render_chart(web, request, _require_chart(web))
 
     @routes.get("/chart/{key}.jpg")
     def plate(key: str) -> Response:
-        chart = _require_chart(desk)
+        chart = _require_chart(web)
         found = chart.find(key)
         if found is None:
             raise UnknownMicrographError(key)
@@ -71,10 +71,10 @@ class NoChartError(UnknownMicrographError):
     detail = NO_CHART
 
 
-def _require_chart(desk: Desk) -> Chart:
-    if desk.chart is None:
+def _require_chart(web: WebContext) -> Chart:
+    if web.chart is None:
         raise NoChartError("chart")
-    return desk.chart
+    return web.chart
 
 
 def format_group(label: str, *, is_size: bool) -> str:
@@ -82,18 +82,18 @@ def format_group(label: str, *, is_size: bool) -> str:
     return _("Size {name}").format(name=label) if is_size else label
 
 
-def _render_chart(desk: Desk, request: Request, chart: Chart) -> Response:
+def _render_chart(web: WebContext, request: Request, chart: Chart) -> Response:
     plates = chart.list_plates()
     facts = {plate.key: chart.get_facts(plate) for plate in plates}
     is_common = bool(plates) and all(known.um_per_px for known in facts.values() if not known.fault)
     um_per_css_px = _find_common_scale(list(facts.values()))
     return render_page(
-        desk,
+        web,
         request,
         "chart",
         groups=[
             (format_group(label, is_size=is_size), group)
-            for label, is_size, group in group_plates(plates, desk.taxonomy())
+            for label, is_size, group in group_plates(plates, web.taxonomy())
         ],
         pictures={
             plate.key: _build_picture(plate, facts[plate.key], um_per_css_px) for plate in plates
@@ -125,49 +125,49 @@ def _build_picture(
 REFERENCES_PER_CODE = 5
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the viewer's page and of the pictures to compare with."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/review/{public_id}/viewer")
     def show(request: Request, public_id: str) -> Response:
-        return _render(desk, request, find(desk, public_id))
+        return _render(web, request, find(web, public_id))
 
     @routes.get("/review/{public_id}/companions")
     def companions(public_id: str) -> dict[str, Any]:
-        view = find(desk, public_id)
-        groups = (*_iter_fields(desk, view), *_iter_references(desk, view), *_iter_chart(desk))
+        view = find(web, public_id)
+        groups = (*_iter_fields(web, view), *_iter_references(web, view), *_iter_chart(web))
         return {"groups": [group for group in groups if group["pictures"]]}
 
     return routes
 
 
-def _render(desk: Desk, request: Request, view: MicrographView) -> Response:
-    who, taxonomy = cookies.name_of(request), desk.taxonomy()
+def _render(web: WebContext, request: Request, view: MicrographView) -> Response:
+    who, taxonomy = cookies.name_of(request), web.taxonomy()
     texts = build_class_texts(taxonomy)
     card = build_card(
-        view, Linked(), zone=desk.zone, words=describe_codes(taxonomy), review=None, texts=texts
+        view, Linked(), zone=web.zone, words=describe_codes(taxonomy), review=None, texts=texts
     )
-    series = build_series(desk, request, view, request.query_params)
+    series = build_series(web, request, view, request.query_params)
     is_hidden = series is not None or is_blind(view, asked=cookies.is_blind_first(request))
-    layers = () if is_hidden else tuple(iter_layers(desk, view, texts))
+    layers = () if is_hidden else tuple(iter_layers(web, view, texts))
     if layers and view.result.structure_code:
-        desk.shown.add(who, view.result.id)  # a map tells which code the model gave
+        web.shown.add(who, view.result.id)  # a map tells which code the model gave
     return render_page(
-        desk,
+        web,
         request,
         "viewer",
         micrograph=view,
         process=view.process_data,
         card=card,
-        viewer=build_viewer(desk, view, reviewer=who) if card.crop.picture else None,
+        viewer=build_viewer(web, view, reviewer=who) if card.crop.picture else None,
         layers=layers,
         ruler=ruler_of(view),
         series=series,
     )
 
 
-def build_viewer(desk: Desk, seen: MicrographView, *, reviewer: str) -> Viewer:
+def build_viewer(web: WebContext, seen: MicrographView, *, reviewer: str) -> Viewer:
     """Build what the viewer of a micrograph shows a reviewer.
 
     Of measured needles it shows the reviewer's, so that people measure independently.
@@ -180,38 +180,38 @@ def build_viewer(desk: Desk, seen: MicrographView, *, reviewer: str) -> Viewer:
         border=seen.crop,
         outline=seen.crop_facts.polygon,
         marks=seen.crop_facts.marks,
-        chart="/chart" if desk.chart else "",
+        chart="/chart" if web.chart else "",
         needles=f"/api/v1/micrographs/{seen.id}/needles"
-        if seen.crop and desk.measures_needles
+        if seen.crop and web.measures_needles
         else "",
         kept=tuple(
             (needle.id, *needle.start, *needle.end)
-            for needle in desk.store.needle_measurements.list_of(seen.id)
+            for needle in web.store.needle_measurements.list_of(seen.id)
             if reviewer == needle.by and not needle.withdrawn_by
         ),
     )
 
 
-def find_scaled_reference(desk: Desk, key: str) -> MicrographView | None:
+def find_scaled_reference(web: WebContext, key: str) -> MicrographView | None:
     """Return a reference micrograph by its training key.
 
     Returns:
         None where its scale is unknown, its pixels are deleted, or another site has it.
     """
     sha256, page = parse_training_key(key)
-    view = desk.store.results.find(f"{sha256[:16]}-p{page}" if page else sha256[:16])
+    view = web.store.results.find(f"{sha256[:16]}-p{page}" if page else sha256[:16])
     if view is None or view.sha256 != sha256 or not view.um_per_px:
         return None
-    return view if desk.archive.may_have(desk.archive.crop_path(sha256, page)) else None
+    return view if web.archive.may_have(web.archive.crop_path(sha256, page)) else None
 
 
-def _iter_fields(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any]]:
+def _iter_fields(web: WebContext, view: MicrographView) -> Iterator[dict[str, Any]]:
     """Yield the other fields of the specimen, without their codes: one may be decided blind."""
-    others = [other for other in order_fields.fields_of(desk, view) if other.id != view.id]
+    others = [other for other in order_fields.fields_of(web, view) if other.id != view.id]
     shown = []
     for other in others:
-        crop = desk.archive.crop_path(other.sha256, other.page)
-        if other.crop is None or not desk.archive.may_have(crop):
+        crop = web.archive.crop_path(other.sha256, other.page)
+        if other.crop is None or not web.archive.may_have(crop):
             continue
         field = other.process_data.get("field", "")
         name = other.name
@@ -220,37 +220,37 @@ def _iter_fields(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any]]:
     yield {"title": _("Fields of this specimen"), "pictures": shown}
 
 
-def _iter_references(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any]]:
+def _iter_references(web: WebContext, view: MicrographView) -> Iterator[dict[str, Any]]:
     """Yield the most similar reference images of every code, in the order of the classes.
 
     Every code has its group, so that the list does not reveal the model's answer.
     """
     nearest = view.result.strangeness.nearest
-    taxonomy = desk.taxonomy()
+    taxonomy = web.taxonomy()
     codes = [s.code(size.name) for s in taxonomy.subtypes for size in s.sizes]
     for code in [code for code in codes if code in nearest]:
         title = _("Reference images of {code}").format(code=code)
         shown = []
         for number, key in enumerate(nearest[code][:REFERENCES_PER_CODE], 1):
             name = f"{code} · {number}"
-            reference = find_scaled_reference(desk, key)
+            reference = find_scaled_reference(web, key)
             if reference is not None:
                 shown.append(_describe(reference, name))
                 continue
             sha256, page = parse_training_key(key)
-            if desk.archive.may_have(desk.archive.thumbnail_path(sha256, page)):
+            if web.archive.may_have(web.archive.thumbnail_path(sha256, page)):
                 src = f"/pictures/known/{quote(key, safe='')}.jpg"
                 shown.append(_entry(name, src, 0, 0, None))
         yield {"title": title, "pictures": shown}
 
 
-def _iter_chart(desk: Desk) -> Iterator[dict[str, Any]]:
-    if desk.chart is None:
+def _iter_chart(web: WebContext) -> Iterator[dict[str, Any]]:
+    if web.chart is None:
         return
-    for label, is_size, plates in group_plates(desk.chart.list_plates(), desk.taxonomy()):
+    for label, is_size, plates in group_plates(web.chart.list_plates(), web.taxonomy()):
         shown = []
         for plate in plates:
-            facts = desk.chart.get_facts(plate)
+            facts = web.chart.get_facts(plate)
             if facts.fault:
                 continue
             name = f"{label} · {plate.name}"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agent.settings import Settings
-    from agent.web.context import Desk
+    from agent.web.context import WebContext
 
 PATH = "/setup"
 COUNTING_S = 10.0
@@ -51,10 +51,10 @@ LOOK_AGAIN_S = 2
 """How often a page asks whether the agent has restarted."""
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the first steps."""
     routes = APIRouter(include_in_schema=False)
-    acts: dict[str, Callable[[Desk, Request, Mapping[str, str]], str]] = {
+    acts: dict[str, Callable[[WebContext, Request, Mapping[str, str]], str]] = {
         "zone": _set_zone,
         "source": _add_source,
         "account": partial(_add_account, auth.PasswordCheck()),
@@ -64,9 +64,9 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get(PATH)
     def show(request: Request, done: str = "", restarted: str = "") -> Response:
-        if restarted and restarted != desk.start_id:
+        if restarted and restarted != web.start_id:
             return _redirect(done=_("The agent has restarted. The settings apply."))
-        page = build_page(desk, request, done=done[:500], restarting=bool(restarted))
+        page = build_page(web, request, done=done[:500], restarting=bool(restarted))
         refresh = {"Refresh": str(LOOK_AGAIN_S)} if restarted else None
         return HTMLResponse(reports.render("setup", **page), headers=refresh)
 
@@ -77,17 +77,17 @@ def router(desk: Desk) -> APIRouter:
 
     def _change(request: Request, form: Mapping[str, str]) -> Response:
         act = form.get("act", "")
-        if act not in acts and (act != "restart" or not desk.restart):
+        if act not in acts and (act != "restart" or not web.restart):
             raise UnknownMicrographError(act)
-        had_accounts = desk.store.accounts.are_there()
+        had_accounts = web.store.accounts.are_there()
         try:
             if act not in acts:
-                return _restart(desk)
-            done = acts[act](desk, request, form)
+                return _restart(web)
+            done = acts[act](web, request, form)
         except (AgentError, OSError) as error:
-            page = build_page(desk, request, form=form, wrong=str(error))
+            page = build_page(web, request, form=form, wrong=str(error))
             return HTMLResponse(reports.render("setup", **page), 422)
-        if not had_accounts and desk.store.accounts.are_there():
+        if not had_accounts and web.store.accounts.are_there():
             return RedirectResponse(f"/login?{urlencode({'then': PATH})}", 303)
         return _redirect(act, done=done)
 
@@ -98,32 +98,32 @@ def _redirect(act: str = "", **shown: str) -> Response:
     return RedirectResponse(f"{PATH}?{urlencode(shown)}{act and '#'}{act}", 303)
 
 
-def _restart(desk: Desk) -> Response:
+def _restart(web: WebContext) -> Response:
     """Request a restart; a file that cannot be read is refused while the agent still runs."""
-    read(_require_file(desk))
-    if desk.restart:
-        desk.restart()
-    return _redirect(restarted=desk.start_id)
+    read(_require_file(web))
+    if web.restart:
+        web.restart()
+    return _redirect(restarted=web.start_id)
 
 
-def describe_restart(desk: Desk) -> str:
+def describe_restart(web: WebContext) -> str:
     """Return what has to be done so that written settings apply."""
-    return _(RESTART if desk.restart else RESTART_BY_HAND)
+    return _(RESTART if web.restart else RESTART_BY_HAND)
 
 
-def _require_file(desk: Desk) -> Path:
-    if desk.settings_file is None:
+def _require_file(web: WebContext) -> Path:
+    if web.settings_file is None:
         raise UsageError(_("There is no agent.toml. Write one in the shell: agent init."))
-    return desk.settings_file
+    return web.settings_file
 
 
 def _write(
-    desk: Desk, request: Request, values: Mapping[str, Mapping[str, str]], what: str
+    web: WebContext, request: Request, values: Mapping[str, Mapping[str, str]], what: str
 ) -> Settings:
     """Write values into `agent.toml` with who did it, which the audit log keeps at the restart."""
     reason = f"{what}, {cookies.name_of(request) or 'a user of this PC'}"
     return write_values(
-        _require_file(desk),
+        _require_file(web),
         {**values, "site": {**values.get("site", {}), "change_reason": reason[:500]}},
     )
 
@@ -131,24 +131,24 @@ def _write(
 # --- what a form does -----------------------------------------------------------------------------
 
 
-def _set_zone(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
+def _set_zone(web: WebContext, request: Request, form: Mapping[str, str]) -> str:
     zone = form.get("zone", "")
     if zone not in _list_zones():
         raise UsageError(
             _("{zone}: not a time zone; name one such as Europe/Berlin.").format(zone=zone)
         )
-    _write(desk, request, {"site": {"time_zone": zone}}, "time zone")
+    _write(web, request, {"site": {"time_zone": zone}}, "time zone")
     return _("The time zone is {zone}.").format(zone=zone)
 
 
-def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
+def _add_source(web: WebContext, request: Request, form: Mapping[str, str]) -> str:
     name, folder, pattern, material = (
         form.get(key, "") for key in ("name", "folder", "pattern", "material")
     )
     if not name or not folder:
         raise UsageError(_("A source needs a name and a folder."))
-    path = resolve_folder(desk, folder)
-    require_apart(desk, path)
+    path = resolve_folder(web, folder)
+    require_apart(web, path)
     try:
         listing = shares.inspect(path, partial(list_folder, path), limit_s=COUNTING_S)
         files = sorted(listing.pictures)
@@ -157,7 +157,7 @@ def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
         raise UsageError(text.format(folder=path, error=error.strerror or error)) from error
     pattern = pattern or propose_pattern([file.rpartition("/")[2] for file in files])
     source = {"name": name, "folder": folder, "pattern": pattern, "material": material}
-    _write(desk, request, {"sources": {k: v for k, v in source.items() if v}}, f"source {name}")
+    _write(web, request, {"sources": {k: v for k, v in source.items() if v}}, f"source {name}")
     done = _("{name} is a source; its folder has {n} micrographs.").format(name=name, n=len(files))
     read_data = Provenance(pattern=pattern).process_data(files[0]) if files and pattern else {}
     if read_data:
@@ -174,18 +174,18 @@ def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     return done
 
 
-def _set_backup(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
+def _set_backup(web: WebContext, request: Request, form: Mapping[str, str]) -> str:
     folder = form.get("folder", "")
     if not folder:
         raise UsageError(_("Name a folder for the back-ups."))
-    path = resolve_folder(desk, folder)
-    require_apart(desk, path)
+    path = resolve_folder(web, folder)
+    require_apart(web, path)
     if not shares.inspect(path.parent, path.parent.is_dir):
         text = _("{folder}: there is no such folder; only the last one is made.")
         raise UsageError(text.format(folder=path.parent))
     if not shares.inspect(path, partial(_is_writable, path)):
         raise UsageError(_("{folder}: the agent may not write there.").format(folder=path))
-    _write(desk, request, {"backup": {"folder": folder}}, "back-up folder")
+    _write(web, request, {"backup": {"folder": folder}}, "back-up folder")
     return _("A back-up is written into {folder} each night.").format(folder=path)
 
 
@@ -196,34 +196,34 @@ def _is_writable(path: Path) -> bool:
 
 
 def _add_account(
-    check: auth.PasswordCheck, desk: Desk, request: Request, form: Mapping[str, str]
+    check: auth.PasswordCheck, web: WebContext, request: Request, form: Mapping[str, str]
 ) -> str:
-    who, now = who_is(request), desk.now()
+    who, now = who_is(request), web.now()
     role = form.get("role", "")
     if who is None:
         role = "admin"  # the first account: another role could let no one else in
     else:
-        require_password(desk, who.name, form.get("own", ""), check)
+        require_password(web, who.name, form.get("own", ""), check)
     name, role = auth.require_name(form.get("name", "")), auth.require_role(role)
     require_same(form.get("password", ""), form.get("again", ""))
     hashed = auth.hash_password(form.get("password", ""), name=name)
     by = who.name if who else cookies.name_of(request) or name
-    desk.store.accounts.add(
+    web.store.accounts.add(
         name, kind="person", role=role, hashed=hashed, by=by, at=now, only_first=who is None
     )
     return _("{name} may log in, with the role {role}.").format(name=name, role=role)
 
 
-def _train(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
+def _train(web: WebContext, request: Request, form: Mapping[str, str]) -> str:
     folder = form.get("folder", "")
-    path = resolve_folder(desk, folder)
-    found = _describe_labelled(desk, path) if folder else ""
+    path = resolve_folder(web, folder)
+    found = _describe_labelled(web, path) if folder else ""
     facts = {"folder": str(path)} if folder else {}
     by = cookies.name_of(request) or _("a user of this PC")
-    return f"{_(MESSAGES[request_job(desk, RETRAIN, by=by, facts=facts)])} {found}".strip()
+    return f"{_(MESSAGES[request_job(web, RETRAIN, by=by, facts=facts)])} {found}".strip()
 
 
-def _describe_labelled(desk: Desk, path: Path) -> str:
+def _describe_labelled(web: WebContext, path: Path) -> str:
     """Return how many labelled micrographs a folder has.
 
     Raises:
@@ -231,8 +231,8 @@ def _describe_labelled(desk: Desk, path: Path) -> str:
     """
     from agent.labelled_import import list_labelled_folder  # noqa: PLC0415 - brings torch
 
-    require_apart(desk, path)
-    listed = partial(list_labelled_folder, path, desk.taxonomy())
+    require_apart(web, path)
+    listed = partial(list_labelled_folder, path, web.taxonomy())
     try:
         listing = shares.inspect(path, listed, limit_s=COUNTING_S)
     except OSError as error:
@@ -242,8 +242,8 @@ def _describe_labelled(desk: Desk, path: Path) -> str:
         text = _("{folder}: no labelled micrograph; a folder per structure code is needed. {found}")
         found = " ".join(f"{entry.file}: {entry.sentence}" for entry in listing.unusable[:3])
         raise UsageError(text.format(folder=path, found=found))
-    least = math.ceil(1 / read(_require_file(desk)).strangeness.alpha) - 1
-    known = len(desk.store.labelled_micrographs.list_alike())
+    least = math.ceil(1 / read(_require_file(web)).strangeness.alpha) - 1
+    known = len(web.store.labelled_micrographs.list_alike())
     if known + len(listing.files) < least:
         text = _(
             "{folder} has {n} labelled micrographs. The check for unusual fields needs at least "
@@ -255,17 +255,17 @@ def _describe_labelled(desk: Desk, path: Path) -> str:
     return text.format(folder=path, n=len(listing.files), k=len(codes))
 
 
-def require_apart(desk: Desk, path: Path) -> None:
+def require_apart(web: WebContext, path: Path) -> None:
     """Refuse a folder that contains the data folder or lies in it, before anything lists it."""
-    data, real = desk.archive.folder.resolve(), Path(os.path.realpath(path))
+    data, real = web.archive.folder.resolve(), Path(os.path.realpath(path))
     if data in {real, *real.parents} or real in data.parents:
         text = _("{folder} contains the data folder {data} or is inside it. Name another folder.")
         raise UsageError(text.format(folder=path, data=data))
 
 
-def resolve_folder(desk: Desk, folder: str) -> Path:
+def resolve_folder(web: WebContext, folder: str) -> Path:
     """Return a folder as `agent.toml` means it: relative to that file."""
-    return Path(os.path.normpath(_require_file(desk).parent / Path(folder).expanduser()))
+    return Path(os.path.normpath(_require_file(web).parent / Path(folder).expanduser()))
 
 
 def describe_unwritable(file: Path) -> str:
@@ -286,17 +286,17 @@ def _list_zones() -> tuple[str, ...]:
     return (*sorted(zone for zone in zoneinfo.available_timezones() if "/" in zone), "UTC")
 
 
-def _list_specifications(desk: Desk) -> list[str]:
+def _list_specifications(web: WebContext) -> list[str]:
     """Return the names of the specifications, [] where their file cannot be read."""
     try:
-        known = read_specifications(desk.specifications) if desk.specifications else None
+        known = read_specifications(web.specifications) if web.specifications else None
     except AgentError:
         known = None
     return sorted({entry.name for entry in known.entries}) if known else []
 
 
 def build_page(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     *,
     done: str = "",
@@ -306,43 +306,43 @@ def build_page(
 ) -> dict[str, Any]:
     """Return the facts of the page: each step, whether it is done, and what its form holds."""
     form = form or {}
-    file, settings, unreadable = desk.settings_file, None, ""
+    file, settings, unreadable = web.settings_file, None, ""
     if file:
         try:
             settings = read(file)
         except AgentError as error:
             unreadable = str(error)
-    labels = desk.store.labelled_micrographs.list_alike()
+    labels = web.store.labelled_micrographs.list_alike()
     return {
-        "site": desk.site,
+        "site": web.site,
         "reviewer": cookies.name_of(request),
         "file": str(file or ""),
         "done": done,
         "wrong": wrong or unreadable,
         "unwritable": describe_unwritable(file) if file else "",
-        "specifications": _list_specifications(desk),
+        "specifications": _list_specifications(web),
         "act": form.get("act", ""),
         "form": {
             key: value for key, value in form.items() if key not in {"password", "again", "own"}
         },
-        "restart": describe_restart(desk) if settings and desk.is_outdated(settings) else "",
-        "may_restart": desk.restart is not None,
+        "restart": describe_restart(web) if settings and web.is_outdated(settings) else "",
+        "may_restart": web.restart is not None,
         "restarting": restarting,
         "zones": _list_zones(),
-        "zone": settings.site.time_zone if settings else desk.zone,
+        "zone": settings.site.time_zone if settings else web.zone,
         "is_zone_set": settings is not None and "time_zone" in settings.site.model_fields_set,
         "sources": [
             {"name": source.name, "folder": str(source.folder), "pattern": source.pattern}
             for source in (settings.sources if settings else ())
         ],
         "classes": sorted({one.label.code for one, _ in labels if one.label.code}),
-        "codes": desk.taxonomy().codes,
+        "codes": web.taxonomy().codes,
         "names_taxonomy": bool(settings and settings.model.taxonomy),
         "accounts": [
-            {"name": account.name, "role": account.role} for account in desk.store.accounts.every()
+            {"name": account.name, "role": account.role} for account in web.store.accounts.every()
         ],
         "roles": ROLES,
         "backup": settings.backup.folder if settings else "",
-        "bundle": desk.store.promotions.find_current() or "",
+        "bundle": web.store.promotions.find_current() or "",
         "labelled": sum(len(alike) for _, alike in labels),
     }

@@ -25,7 +25,7 @@ from reports import marked
 
 if TYPE_CHECKING:
     from agent.store import Account
-    from agent.web.context import Desk
+    from agent.web.context import WebContext
 
 LAST_NAME, DEVICE, LOGIN = "last_name", "device", "/login"
 YEAR_S = 365 * 24 * 3600
@@ -35,12 +35,12 @@ BUSY = marked("Many people log in right now; try again in a moment.")
 WAIT_ADDRESS = marked("Too many wrong passwords from this PC; wait ten minutes.")
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes for logging in and out."""
     routes = APIRouter(include_in_schema=False)
-    _give_login(routes, desk)
-    _give_name(routes, desk)
-    _give_account(routes, desk)
+    _give_login(routes, web)
+    _give_name(routes, web)
+    _give_account(routes, web)
     return routes
 
 
@@ -54,15 +54,15 @@ class _Door:
     check: auth.PasswordCheck = field(default_factory=auth.PasswordCheck)
 
 
-def _give_login(routes: APIRouter, desk: Desk) -> None:
+def _give_login(routes: APIRouter, web: WebContext) -> None:
     door = _Door()
 
     @routes.get("/login")
     def login(request: Request) -> Response:
         then = request.query_params.get("then", "")
-        if not desk.store.accounts.are_there():
+        if not web.store.accounts.are_there():
             return RedirectResponse(f"/review/name?then={quote(then, safe='')}", 303)
-        return _render(desk, request, then=then)
+        return _render(web, request, then=then)
 
     @routes.post("/login")
     def come_in(
@@ -71,39 +71,39 @@ def _give_login(routes: APIRouter, desk: Desk) -> None:
         password: Annotated[str, Form()] = "",
         then: Annotated[str, Form()] = "",
     ) -> Response:
-        address, at = request.client.host if request.client else "", desk.now()
+        address, at = request.client.host if request.client else "", web.now()
         if not door.tries.take(address, at=at):
-            return _render(desk, request, 429, name=name, then=then, wrong=_(WAIT_ADDRESS))
+            return _render(web, request, 429, name=name, then=then, wrong=_(WAIT_ADDRESS))
         browser = auth.hash_token(request.cookies.get(DEVICE, "") or "none")
         try:
-            account, wrong = _checked(desk, door, name, password, browser)
+            account, wrong = _checked(web, door, name, password, browser)
         except auth.PasswordCheckBusyError:
             door.tries.give_back(address)
-            page = _render(desk, request, 503, name=name, then=then, wrong=_(BUSY))
+            page = _render(web, request, 503, name=name, then=then, wrong=_(BUSY))
             page.headers["Retry-After"] = "5"
             return page
         if account is None:
-            return _render(desk, request, 401, name=name, then=then, wrong=wrong)
+            return _render(web, request, 401, name=name, then=then, wrong=wrong)
         door.tries.give_back(address)
-        return _logged_in(desk, request, account, then)
+        return _logged_in(web, request, account, then)
 
     @routes.post("/logout")
     def go(request: Request) -> Response:
         if cookie := request.cookies.get(COOKIE):
-            desk.store.accounts.end(auth.hash_token(cookie), at=desk.now())
+            web.store.accounts.end(auth.hash_token(cookie), at=web.now())
         answer = RedirectResponse("/login", 303)
         answer.delete_cookie(COOKIE)
         return answer
 
 
-def _give_name(routes: APIRouter, desk: Desk) -> None:
+def _give_name(routes: APIRouter, web: WebContext) -> None:
     @routes.get("/review/name")
     def name(request: Request) -> Response:
         then = local_path(request.query_params.get("then", ""))
         if who_is(request):
             return RedirectResponse("/account", 303)
         return render_page(
-            desk, request, "name", then=then, action="/review/name", fields=(), wrong=""
+            web, request, "name", then=then, action="/review/name", fields=(), wrong=""
         )
 
     @routes.post("/review/name")
@@ -112,13 +112,13 @@ def _give_name(routes: APIRouter, desk: Desk) -> None:
     ) -> Response:
         if wrong := cookies.wrong_name(by):
             facts = {"reviewer": by, "then": local_path(then), "action": "/review/name"}
-            return render_page(desk, request, "name", 422, fields=(), wrong=wrong, **facts)
+            return render_page(web, request, "name", 422, fields=(), wrong=wrong, **facts)
         answer = RedirectResponse(local_path(then), 303)
         cookies.keep(answer, cookies.NAME, by.strip())
         return answer
 
 
-def _give_account(routes: APIRouter, desk: Desk) -> None:
+def _give_account(routes: APIRouter, web: WebContext) -> None:
     check = auth.PasswordCheck()
 
     @routes.get("/account")
@@ -126,7 +126,7 @@ def _give_account(routes: APIRouter, desk: Desk) -> None:
         who = who_is(request)
         if who is None:
             return RedirectResponse("/review/name", 303)
-        return _render_account(desk, request, who)
+        return _render_account(web, request, who)
 
     @routes.post("/account")
     def change(
@@ -139,12 +139,12 @@ def _give_account(routes: APIRouter, desk: Desk) -> None:
         if who is None:
             return RedirectResponse("/review/name", 303)
         try:
-            require_password(desk, who.name, own, check)
+            require_password(web, who.name, own, check)
             require_same(password, again)
             hashed = auth.hash_password(password, name=who.name)
-            desk.store.accounts.set_hash(who.name, hashed, by=who.name, at=desk.now())
+            web.store.accounts.set_hash(who.name, hashed, by=who.name, at=web.now())
         except UsageError as error:
-            return _render_account(desk, request, who, 422, wrong=str(error))
+            return _render_account(web, request, who, 422, wrong=str(error))
         return RedirectResponse(f"/login?{urlencode({'then': '/account'})}", 303)
 
 
@@ -155,10 +155,10 @@ def require_same(password: str, again: str) -> None:
 
 
 def _render_account(
-    desk: Desk, request: Request, who: Who, code: int = 200, *, wrong: str = ""
+    web: WebContext, request: Request, who: Who, code: int = 200, *, wrong: str = ""
 ) -> Response:
     facts = {"reviewer": who.name, "role": who.role, "wrong": wrong}
-    return render_page(desk, request, "account", code, **facts)
+    return render_page(web, request, "account", code, **facts)
 
 
 def local_path(then: str) -> str:
@@ -168,14 +168,14 @@ def local_path(then: str) -> str:
 
 
 def _checked(
-    desk: Desk, door: _Door, name: str, password: str, browser: str
+    web: WebContext, door: _Door, name: str, password: str, browser: str
 ) -> tuple[Account | None, str]:
     """Return the account that the password belongs to, or None and the error message.
 
     Raises:
         PasswordCheckBusyError: Too many passwords are being checked.
     """
-    known, at = desk.store.accounts, desk.now()
+    known, at = web.store.accounts, web.now()
     name = auth.spelled(name)
     tried = known.begin_try(name, browser=browser, at=at)
     account, locked = tried.account, tried.locked_until
@@ -184,7 +184,7 @@ def _checked(
     elif tried.is_known_browser:
         locked = door.browsers.take(browser, at=at)
     if locked:
-        return None, _(WAIT).format(at=local(locked, desk.zone))
+        return None, _(WAIT).format(at=local(locked, web.zone))
     comes_in = account is not None and account.kind == "person" and account.disabled_at is None
     if door.check.is_password(account.hashed if account and comes_in else None, password):
         door.browsers.clear(browser)
@@ -199,11 +199,11 @@ def _shown(name: str) -> str:
     return kept[: auth.LONGEST_NAME]
 
 
-def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Response:
+def _logged_in(web: WebContext, request: Request, account: Account, then: str) -> Response:
     if before := request.cookies.get(COOKIE):
-        desk.store.accounts.end(auth.hash_token(before), at=desk.now())
+        web.store.accounts.end(auth.hash_token(before), at=web.now())
     token = auth.make_token()
-    desk.store.accounts.begin(account.name, cookie=auth.hash_token(token), at=desk.now())
+    web.store.accounts.begin(account.name, cookie=auth.hash_token(token), at=web.now())
     answer = RedirectResponse(local_path(then), 303)
     secure = request.url.scheme == "https"
     answer.set_cookie(
@@ -227,16 +227,22 @@ def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Res
     answer.set_cookie(
         LAST_NAME, quote(account.name, safe=""), max_age=YEAR_S, httponly=True, samesite="strict"
     )
-    cookies.resume_choice(desk, answer, account.name)
+    cookies.resume_choice(web, answer, account.name)
     return answer
 
 
 def _render(
-    desk: Desk, request: Request, code: int = 200, *, then: str, name: str = "", wrong: str = ""
+    web: WebContext,
+    request: Request,
+    code: int = 200,
+    *,
+    then: str,
+    name: str = "",
+    wrong: str = "",
 ) -> Response:
     who = who_is(request)
     return render_page(
-        desk,
+        web,
         request,
         "login",
         code,

@@ -33,7 +33,7 @@ from agent.settings.writing import write_values
 from agent.watch.listing import list_folder
 from agent.web import cookies
 from agent.web.authentication import may_decide, signing_name, who_is
-from agent.web.context import LONGEST_NAME, Desk, TaxonomySetup, UnknownMicrographError, find
+from agent.web.context import LONGEST_NAME, TaxonomySetup, UnknownMicrographError, WebContext, find
 from agent.web.forms import read_form
 from agent.web.pages import render_page
 from agent.web.schemas import FAULTS
@@ -80,18 +80,18 @@ class Proposed(BaseModel):
     record: int = Field(description="Number of its record.")
 
 
-def proposal_router(desk: Desk) -> APIRouter:
+def proposal_router(web: WebContext) -> APIRouter:
     """Build the routes of proposals."""
     routes = APIRouter()
 
     @routes.get("/review/{public_id}/propose", include_in_schema=False)
     def show(request: Request, public_id: str) -> Response:
-        return _render(desk, request, find(desk, public_id))
+        return _render(web, request, find(web, public_id))
 
     @routes.post("/review/{public_id}/propose", include_in_schema=False)
     async def propose(request: Request, public_id: str) -> Response:
         form = await read_form(request)
-        return await run_in_threadpool(_propose, desk, request, public_id, form)
+        return await run_in_threadpool(_propose, web, request, public_id, form)
 
     @routes.post(
         "/api/v1/micrographs/{public_id}/proposals",
@@ -101,31 +101,33 @@ def proposal_router(desk: Desk) -> APIRouter:
     )
     def propose_(request: Request, public_id: str, body: ProposalIn) -> dict[str, int]:
         """Propose a class that the taxonomy lacks, shown by a micrograph; it decides nothing."""
-        view, by = find(desk, public_id), signing_name(request, body.by)
+        view, by = find(web, public_id), signing_name(request, body.by)
         record = propose_class(
-            desk.store, view.id, name=body.name, text=body.text, by=by, at=desk.now()
+            web.store, view.id, name=body.name, text=body.text, by=by, at=web.now()
         )
         return {"record": record}
 
     return routes
 
 
-def _propose(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
-    view, who = find(desk, public_id), cookies.decides(request, form)
+def _propose(
+    web: WebContext, request: Request, public_id: str, form: Mapping[str, str]
+) -> Response:
+    view, who = find(web, public_id), cookies.decides(request, form)
     name, text = form.get("name", ""), form.get("text", "")
     try:
         if wrong := cookies.wrong_name(who):
             raise UsageError(wrong)  # noqa: TRY301 - shown like every other refusal
-        propose_class(desk.store, view.id, name=name, text=text, by=who, at=desk.now())
+        propose_class(web.store, view.id, name=name, text=text, by=who, at=web.now())
     except UsageError as error:
-        return _render(desk, request, view, form, 422, wrong=str(error))
+        return _render(web, request, view, form, 422, wrong=str(error))
     answer = RedirectResponse(f"/review/{view.id}/propose", 303)
     cookies.keep(answer, cookies.NAME, who.strip())
     return answer
 
 
 def _render(
-    desk: Desk,
+    web: WebContext,
     request: Request,
     view: MicrographView,
     form: Mapping[str, str] | None = None,
@@ -135,7 +137,7 @@ def _render(
 ) -> Response:
     who = cookies.name_of(request)
     return render_page(
-        desk,
+        web,
         request,
         "proposal",
         code,
@@ -144,7 +146,7 @@ def _render(
         form={"name": "", "text": ""} | dict(form or {}),
         own=[
             proposed.name
-            for proposed in list_open(desk.store)
+            for proposed in list_open(web.store)
             if any(own.micrograph == view.id and own.by == who for own in proposed.proposals)
         ],
         wrong=wrong,
@@ -163,18 +165,18 @@ IMPORTED = "import "
 """Prefix of the source name of an imported folder."""
 
 
-def router(desk: Desk) -> APIRouter:
+def router(web: WebContext) -> APIRouter:
     """Build the routes of the lab's classes."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get(PATH)
     def show(request: Request, source: str = "") -> Response:
-        _require(desk)
+        _require(web)
         try:
-            draft = _draft_of_set(desk, source) if source else draft_from_taxonomy(desk.taxonomy())
+            draft = _draft_of_set(web, source) if source else draft_from_taxonomy(web.taxonomy())
         except ModelError as error:
-            return _answer(desk, request, NOTHING, wrong=str(error))
-        return _answer(desk, request, draft)
+            return _answer(web, request, NOTHING, wrong=str(error))
+        return _answer(web, request, draft)
 
     @routes.post(PATH)
     async def change(request: Request) -> Response:
@@ -183,55 +185,55 @@ def router(desk: Desk) -> APIRouter:
         for key, value in sent.multi_items():
             if isinstance(value, str):
                 rows.setdefault(key, []).append(value)
-        return await run_in_threadpool(_change, desk, request, rows)
+        return await run_in_threadpool(_change, web, request, rows)
 
     return routes
 
 
-def _require(desk: Desk) -> TaxonomySetup:
-    if desk.taxonomy_setup is None:
+def _require(web: WebContext) -> TaxonomySetup:
+    if web.taxonomy_setup is None:
         raise UnknownMicrographError(_("This page needs the settings of a lab."))
-    return desk.taxonomy_setup
+    return web.taxonomy_setup
 
 
-def _change(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> Response:
-    setup = _require(desk)
+def _change(web: WebContext, request: Request, rows: Mapping[str, Sequence[str]]) -> Response:
+    setup = _require(web)
     act = next(iter(rows.get("act", ())), "check")
     if act == "propose":
         names = next(iter(rows.get("names", ())), "")
         folder = next(iter(rows.get("folder", ())), "").strip()
         try:
             if folder:
-                path = resolve_folder(desk, folder)
-                require_apart(desk, path)
+                path = resolve_folder(web, folder)
+                require_apart(web, path)
                 names = "\n".join(_list_folder_classes(path))
-            return _answer(desk, request, propose_draft(_list_names(names)), names=names)
+            return _answer(web, request, propose_draft(_list_names(names)), names=names)
         except (ModelError, UsageError) as error:
-            return _answer(desk, request, NOTHING, 422, names=names, wrong=str(error))
+            return _answer(web, request, NOTHING, 422, names=names, wrong=str(error))
     if act == "close":
-        return _close(desk, request, rows)
+        return _close(web, request, rows)
     draft = _read_draft(rows)
-    current = _current(desk)
+    current = _current(web)
     try:
         new = draft.build(current)
     except ModelError as error:
-        return _answer(desk, request, draft, 422, wrong=str(error))
+        return _answer(web, request, draft, 422, wrong=str(error))
     preview = _preview(setup, new, current)
     if act != "write" or rows.get("seen") != [preview["seen"]]:
-        return _answer(desk, request, draft, preview=preview)
-    kept = _write(desk, request, new)
-    restart = _name_file(desk, setup)
-    may_restart = desk.restart is not None and restart == describe_restart(desk)
+        return _answer(web, request, draft, preview=preview)
+    kept = _write(web, request, new)
+    restart = _name_file(web, setup)
+    may_restart = web.restart is not None and restart == describe_restart(web)
     shown = {"kept": kept, "restart": restart, "may_restart": may_restart}
-    return _answer(desk, request, draft, is_written=True, **shown)
+    return _answer(web, request, draft, is_written=True, **shown)
 
 
-def _close(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> Response:
+def _close(web: WebContext, request: Request, rows: Mapping[str, Sequence[str]]) -> Response:
     name, reason = (next(iter(rows.get(key, ())), "") for key in ("proposed", "reason"))
     try:
-        close_proposal(desk.store, name, reason=reason, by=_name_author(request), at=desk.now())
+        close_proposal(web.store, name, reason=reason, by=_name_author(request), at=web.now())
     except UsageError as error:
-        return _answer(desk, request, draft_from_taxonomy(desk.taxonomy()), 422, wrong=str(error))
+        return _answer(web, request, draft_from_taxonomy(web.taxonomy()), 422, wrong=str(error))
     return RedirectResponse(PATH, 303)
 
 
@@ -240,18 +242,18 @@ def _name_author(request: Request) -> str:
     return who.name if who else cookies.name_of(request) or "somebody at this PC"
 
 
-def _current(desk: Desk) -> Taxonomy | None:
+def _current(web: WebContext) -> Taxonomy | None:
     try:
-        return desk.taxonomy()
+        return web.taxonomy()
     except ModelError:
         return None  # the file that is to be replaced cannot be read
 
 
-def _write(desk: Desk, request: Request, new: Taxonomy) -> Path | None:
-    setup, now = _require(desk), desk.now()
+def _write(web: WebContext, request: Request, new: Taxonomy) -> Path | None:
+    setup, now = _require(web), web.now()
     copy = write_taxonomy(setup.file, new, now=now)
     if setup.is_named:
-        note_taxonomy(desk.store, new, now=now, by=_name_author(request))
+        note_taxonomy(web.store, new, now=now, by=_name_author(request))
     return copy
 
 
@@ -274,10 +276,10 @@ def _preview(setup: TaxonomySetup, new: Taxonomy, current: Taxonomy | None) -> d
 
 
 def _answer(
-    desk: Desk, request: Request, draft: TaxonomyDraft, code: int = 200, /, **shown: object
+    web: WebContext, request: Request, draft: TaxonomyDraft, code: int = 200, /, **shown: object
 ) -> Response:
     """Return the form of a draft; `shown` is what is next to it: names, wrong, preview, kept."""
-    setup = _require(desk)
+    setup = _require(web)
     facts: dict[str, object] = {
         "file": setup.file,
         "unwritable": describe_unwritable(setup.file),
@@ -287,27 +289,27 @@ def _answer(
         "preview": None,
         "sets": {
             name: name.removeprefix(IMPORTED)
-            for name in desk.store.labelled_micrographs.list_imported_sources()
+            for name in web.store.labelled_micrographs.list_imported_sources()
         },
         "draft": draft,
         "subtypes": (*draft.subtypes, *[SubtypeDraft("", ())] * EMPTY_ROWS),
         "titles": dict(draft.size_titles),
         "codes": _list_codes(draft),
         "labelled": setup.load_use().labelled,
-        "examples": find_examples(desk),
-        "proposals": list_open(desk.store),
+        "examples": find_examples(web),
+        "proposals": list_open(web.store),
     }
-    return render_page(desk, request, "taxonomy", code, **facts | shown)
+    return render_page(web, request, "taxonomy", code, **facts | shown)
 
 
-def _name_file(desk: Desk, setup: TaxonomySetup) -> str:
+def _name_file(web: WebContext, setup: TaxonomySetup) -> str:
     """Name a new taxonomy.toml in agent.toml; return when it applies, or what is left to do."""
     if setup.is_named:
         return _("It applies from now on; orders that were released keep their sizes.")
     try:
-        if desk.settings_file:
-            write_values(desk.settings_file, {"model": {"taxonomy": setup.file.name}})
-            return describe_restart(desk)
+        if web.settings_file:
+            write_values(web.settings_file, {"model": {"taxonomy": setup.file.name}})
+            return describe_restart(web)
     except BadSettingsError as error:
         return str(error)
     return _(
@@ -315,30 +317,26 @@ def _name_file(desk: Desk, setup: TaxonomySetup) -> str:
     ).format(line=f'taxonomy = "{setup.file.name}"')
 
 
-def find_examples(desk: Desk) -> dict[str, str]:
+def find_examples(web: WebContext) -> dict[str, str]:
     """Return structure code → a labelled micrograph whose pixels are archived."""
     examples: dict[str, str] = {}
-    for entry in desk.store.labelled_micrographs.list_examples(MOST_LOOKED_AT):
-        archived = desk.archive.thumbnail_path(entry.sha256, entry.page)
-        if (
-            entry.label.code
-            and entry.label.code not in examples
-            and desk.archive.may_have(archived)
-        ):
+    for entry in web.store.labelled_micrographs.list_examples(MOST_LOOKED_AT):
+        archived = web.archive.thumbnail_path(entry.sha256, entry.page)
+        if entry.label.code and entry.label.code not in examples and web.archive.may_have(archived):
             examples[entry.label.code] = entry.id
     return examples
 
 
-def _draft_of_set(desk: Desk, source: str) -> TaxonomyDraft:
+def _draft_of_set(web: WebContext, source: str) -> TaxonomyDraft:
     """Return a draft of the codes that an imported set has, by the current classes."""
     specimens: dict[str, set[str]] = {}
-    for entry in desk.store.labelled_micrographs.list_imported(source):
+    for entry in web.store.labelled_micrographs.list_imported(source):
         if entry.label.code:
             specimens.setdefault(entry.group, set()).add(entry.label.code)
     codes = set().union(*specimens.values())
     if not codes:
         raise UnknownMicrographError(source)
-    own = desk.taxonomy()
+    own = web.taxonomy()
     if codes - set(own.codes):  # labelled when other classes applied
         draft = propose_draft(sorted(codes), name=own.name)
         several = has_several_subtypes(draft.build(), specimens.values())

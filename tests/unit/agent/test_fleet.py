@@ -10,7 +10,7 @@ from time import monotonic
 import psycopg
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, Lab, desk_of
+from labs.lab import DAY, HOME, Lab, web_of
 from labs.second_bundle import fill
 from servers.databases import TIMEOUT_S
 
@@ -68,7 +68,7 @@ def test_the_page_shows_what_pcs_report_as_text(tmp_path):
     lab = Lab(tmp_path)
     lab.store.agents.record_start(at=DAY)
     lab.store.agents.record_heartbeat({KEY: {**PC, "bundle": "<b>x</b>", "free_bytes": 1}}, at=DAY)
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as browser:
         fleet = browser.get("/fleet").text
 
     assert "&lt;b&gt;x&lt;/b&gt;" in fleet

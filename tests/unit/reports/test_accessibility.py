@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from labs.bundles import SECOND, judged, two_bundles
-from labs.lab import SETTINGS, Lab, desk_of
+from labs.lab import SETTINGS, Lab, web_of
 from labs.needle_lengths import fill as fill_needles
-from labs.order_pages import desk_with, field_of, order_of
+from labs.order_pages import field_of, order_of, web_with
 from labs.rounds import Round, play, written
 from servers.browser import grave
 
@@ -62,8 +62,8 @@ def address(lab):
     chart = lab.folder / "chart"
     chart.mkdir()
     (chart / "8.png").write_bytes(encode_png(np.full((60, 80, 3), 130, np.uint8)))
-    desk = replace(desk_of(lab), taxonomy_setup=setup, chart=Chart(chart), correction_reasons=())
-    pages = Pages(create_app(desk), WebSection(port=0))
+    web = replace(web_of(lab), taxonomy_setup=setup, chart=Chart(chart), correction_reasons=())
+    pages = Pages(create_app(web), WebSection(port=0))
     pages.start()
     yield pages.url
     pages.stop()
@@ -183,7 +183,7 @@ def test_the_order_desk_has_no_grave_fault(lab, axe, tab):
     for one in order_of(lab, "4713"):
         lab.store.labels.decide(one, Decision("code", "Ann", code="G8"), at=WRITTEN)
     lab.store.order_corrections.set_urgent("4712", urgent=True, by="Leo", at=WRITTEN)
-    pages = Pages(create_app(desk_with(lab)), WebSection(port=0))
+    pages = Pages(create_app(web_with(lab)), WebSection(port=0))
     pages.start()
 
     for path in (
@@ -231,7 +231,7 @@ def test_the_page_of_experiments(axe, tab):
 
 def test_the_pages_of_a_round_robin_have_no_grave_fault(tmp_path, axe, tab):
     round_ = Round(Lab(tmp_path / "data"), raters=2, images=2, may_go_back=True)
-    pages = Pages(create_app(desk_of(round_.lab)), WebSection(port=0))
+    pages = Pages(create_app(web_of(round_.lab)), WebSection(port=0))
     pages.start()
 
     link = f"{pages.url}/rate/{round_.tokens['R01']}"

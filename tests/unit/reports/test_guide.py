@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from folders import ROOT
-from labs.lab import HOME, desk_of
+from labs.lab import HOME, web_of
 from markdown_it import MarkdownIt
 from pydantic import BaseModel
 
@@ -362,7 +362,7 @@ def test_every_picture_of_the_guide_is_shown_with_words_and_all_are_small():
 
 @pytest.fixture
 def browser(lab):
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as client:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as client:
         yield client
 
 
@@ -437,7 +437,7 @@ def test_where_there_are_accounts_the_guide_needs_a_login(lab):
     lab.store.accounts.add(
         "Ann", kind="person", role="viewer", hashed=hashed, by="shell", at=MORNING
     )
-    with TestClient(create_app(desk_of(lab)), base_url=HOME, follow_redirects=False) as client:
+    with TestClient(create_app(web_of(lab)), base_url=HOME, follow_redirects=False) as client:
         answer = client.get("/help/concepts")
 
     assert (answer.status_code, answer.headers["location"]) == (
@@ -447,7 +447,7 @@ def test_where_there_are_accounts_the_guide_needs_a_login(lab):
 
 
 def test_the_guide_follows_the_language_of_the_pages(lab):
-    with TestClient(create_app(desk_of(lab), language="de"), base_url=HOME) as client:
+    with TestClient(create_app(web_of(lab), language="de"), base_url=HOME) as client:
         page, contents = client.get("/help/concepts").text, client.get("/help").text
         hits = client.get("/help", params={"q": "Maßstabsbalken"}).text
 
@@ -459,7 +459,7 @@ def test_the_guide_follows_the_language_of_the_pages(lab):
 
 
 def test_a_page_without_a_german_text_is_in_english_and_says_so(lab):
-    with TestClient(create_app(desk_of(lab), language="de"), base_url=HOME) as client:
+    with TestClient(create_app(web_of(lab), language="de"), base_url=HOME) as client:
         page = client.get("/help/commands").text
 
     assert "Diese Seite gibt es nur auf Englisch." in page

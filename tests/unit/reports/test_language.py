@@ -11,7 +11,7 @@ from string import Formatter
 import pytest
 from catalogue import LANGUAGES, ROOT, known, said
 from fastapi.testclient import TestClient
-from labs.lab import DAY, SETTINGS, Lab, desk_of, minutes
+from labs.lab import DAY, SETTINGS, Lab, minutes, web_of
 from labs.page_facts import NIGHT, QUEUE, REVIEW
 from labs.words import ENGLISH, Words, english_in
 
@@ -225,7 +225,7 @@ def test_what_programs_read_stays_as_it_is_in_every_language(lab):
 
 @pytest.fixture
 def browser(lab):
-    app = create_app(desk_of(lab, at=AFTERWARDS), language="de")
+    app = create_app(web_of(lab, at=AFTERWARDS), language="de")
     with TestClient(app, base_url="http://127.0.0.1:8787") as client:
         yield client
 

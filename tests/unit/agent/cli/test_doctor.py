@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from labs.lab import Lab, desk_of
+from labs.lab import Lab, web_of
 from servers.databases import migrated
 from servers.pages import served
 from servers.smtp import Post, serve
@@ -401,7 +401,7 @@ def test_specifications_that_are_gone_are_named_until_the_lab_says_that_it_needs
 
 def test_the_labs_own_page_is_not_another_program(lab, tmp_path):
     own = Lab(tmp_path / "pages")
-    with served(desk_of(own)) as address, socket.create_server(("127.0.0.1", 0)) as other:
+    with served(web_of(own)) as address, socket.create_server(("127.0.0.1", 0)) as other:
         found = []
         for port in (address.rpartition(":")[2], other.getsockname()[1]):
             text = lab.read_text(encoding="utf-8").replace("port = 0", f"port = {port}")

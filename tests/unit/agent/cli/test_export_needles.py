@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from drawn.needle_samples import measured, not_measured
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, RING_A, SETTINGS, TAXONOMY, desk_of
+from labs.lab import DAY, HOME, RING_A, SETTINGS, TAXONOMY, web_of
 from labs.shell import Shell
 
 from agent.nightly import write_report
@@ -45,8 +45,8 @@ def read_everywhere(folder, capsys, needles):
     later = DAY + timedelta(days=1)
     report = write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=later)
     texts["report"] = report.path.read_text("utf-8")
-    desk = replace(desk_of(lab), lab=lambda: WITH_NEEDLES)
-    with TestClient(create_app(desk), base_url=HOME) as client:
+    web = replace(web_of(lab), lab=lambda: WITH_NEEDLES)
+    with TestClient(create_app(web), base_url=HOME) as client:
         for place, address in {
             "page of the order": "/order/4711",
             "API, one": f"/api/v1/micrographs/{public_id}",
@@ -109,7 +109,7 @@ def test_a_parquet_file_has_them_as_numbers(shell, tmp_path) -> None:
 
 
 def test_the_api_returns_one_micrograph_with_all_and_lists_in_brief(shell) -> None:
-    with TestClient(create_app(desk_of(shell.lab)), base_url=HOME) as client:
+    with TestClient(create_app(web_of(shell.lab)), base_url=HOME) as client:
         listed = client.get("/api/v1/micrographs").json()["micrographs"]
         ids = [entry["id"] for entry in listed if (entry["needles"] or {}).get("l90_um")]
         one = client.get(f"/api/v1/micrographs/{ids[0]}").json()["needles"]

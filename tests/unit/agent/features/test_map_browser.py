@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 from labs.feature_shards import keep
-from labs.lab import desk_of
+from labs.lab import web_of
 from servers.browser import grave, until
 from servers.pages import served
 
@@ -45,8 +45,8 @@ def test_a_lasso_or_the_keys_select_and_the_archive_opens_them(lab, tab, axe, fo
         keep(folder, view, 0.05 * n if n < 6 else 2.0 + 0.05 * n)
     folder.compact()
     save_map(folder.folder, compute_map(folder))
-    desk = dataclasses.replace(desk_of(lab), similar=SimilarIndex(folder))
-    with served(desk) as address:
+    web = dataclasses.replace(web_of(lab), similar=SimilarIndex(folder))
+    with served(web) as address:
         tab.goto(f"{address}/archive/map")
         until(tab, READY)
         box = tab.locator("[data-canvas]").bounding_box()
@@ -104,8 +104,8 @@ def test_fifty_thousand_points_are_drawn_fluently(lab, tab, folder):
             for name in ("code", "reviewer", "microscope", "month")
         ],
     }
-    desk = dataclasses.replace(desk_of(lab), similar=SimilarIndex(folder))
-    with served(desk) as address:
+    web = dataclasses.replace(web_of(lab), similar=SimilarIndex(folder))
+    with served(web) as address:
         tab.route("**/api/v1/map", lambda route: route.fulfill(body=json.dumps(points)))
         tab.goto(f"{address}/archive/map")
         until(tab, READY)

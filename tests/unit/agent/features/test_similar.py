@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from labs.feature_shards import keep
-from labs.lab import HOME, desk_of
+from labs.lab import HOME, web_of
 
 from agent.features import SimilarIndex, compute_map, load_map, save_map
 from agent.web import create_app
@@ -18,8 +18,8 @@ from agent.web import create_app
 
 @pytest.fixture
 def browser(lab, folder):
-    desk = dataclasses.replace(desk_of(lab), similar=SimilarIndex(folder))
-    with TestClient(create_app(desk), base_url=HOME) as client:
+    web = dataclasses.replace(web_of(lab), similar=SimilarIndex(folder))
+    with TestClient(create_app(web), base_url=HOME) as client:
         client.cookies.set("reviewer", "Ann")
         yield client
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, Lab, desk_of
+from labs.lab import DAY, HOME, Lab, web_of
 from labs.statements import PIXELS, freeze, label, take
 from PIL import Image
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -220,7 +220,7 @@ def test_a_scale_bar_has_a_round_length_and_its_true_number_of_pixels():
 
 def test_an_order_may_be_named_like_a_report(lab):
     lab.take("G8", order="A/report.pdf", specimen="01", field="1")
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as browser:
         page = browser.get("/order/A%2Freport.pdf")
         document = browser.get("/api/v1/orders/A%2Freport.pdf")
         report = browser.get("/order/A/report.pdf")
@@ -233,7 +233,7 @@ def test_an_order_may_be_named_like_a_report(lab):
 def test_a_report_is_offered_for_a_stated_verdict_alone(lab):
     take(lab, pixels=PIXELS)
     freeze(lab, at=DAY)
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as browser:
         undecided = browser.get("/order/4711").text
 
     assert find_statement(lab.store, "4711").conformity == "undecided"
@@ -246,8 +246,8 @@ def test_page_api_and_command_give_the_same_report(lab, tmp_path, layout):
         f'[store]\nfolder = "data"\n[report]\ncustomer_templates = "{layout.as_posix()}"\n',
         encoding="utf-8",
     )
-    desk = replace(desk_of(lab), customer_templates=layout)
-    with TestClient(create_app(desk), base_url=HOME) as browser:
+    web = replace(web_of(lab), customer_templates=layout)
+    with TestClient(create_app(web), base_url=HOME) as browser:
         page = browser.get("/order/4711")
         served = browser.get("/order/4711/report.pdf?language=de")
         api = browser.get("/api/v1/orders/4711/report.html?language=de")

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labs.ordering import AT, Desk
+from labs.ordering import AT, OrderingLab
 
 from agent.nightly.facts.order_status import instruments
 from agent.orders.facts.open_items import OpenItems
@@ -25,32 +25,34 @@ BAD = {"passed": False, "sources": ["LOM-07"], "software": "1", "findings": []}
 
 
 @pytest.fixture
-def desk(tmp_path, capsys):
-    desk = Desk(tmp_path, capsys)
-    yield desk
-    desk.store.close()
+def ordering(tmp_path, capsys):
+    ordering = OrderingLab(tmp_path, capsys)
+    yield ordering
+    ordering.store.close()
 
 
-def fail(desk, *, at, pc="PC", doubts=None):
+def fail(ordering, *, at, pc="PC", doubts=None):
     facts = BAD | ({"doubts": list(doubts)} if doubts else {})
-    desk.store.records.add(CONTROL, pc, by="agent", at=at, facts=facts)
+    ordering.store.records.add(CONTROL, pc, by="agent", at=at, facts=facts)
 
 
-def order_of(desk, *, at=AT, number="4711"):
+def order_of(ordering, *, at=AT, number="4711"):
     for field in (1, 2, 3):
-        desk.confirm(desk.take(field, at=at, order=number))
+        ordering.confirm(ordering.take(field, at=at, order=number))
 
 
-def release(desk, *words, by="R. Stahl", reason="the bar was read wrongly, the scale is right"):
-    return desk.agent("orders", "release-hold", "LOM-07", "--by", by, "--reason", reason, *words)
+def release(ordering, *words, by="R. Stahl", reason="the bar was read wrongly, the scale is right"):
+    return ordering.agent(
+        "orders", "release-hold", "LOM-07", "--by", by, "--reason", reason, *words
+    )
 
 
-def test_what_came_between_the_last_good_check_and_a_failed_one_is_held_too(desk):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    before = desk.order()["conformity"]
-    fail(desk, at=AT + HOUR)
-    after = desk.order()["specimens"][0]
+def test_what_came_between_the_last_good_check_and_a_failed_one_is_held_too(ordering):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    before = ordering.order()["conformity"]
+    fail(ordering, at=AT + HOUR)
+    after = ordering.order()["specimens"][0]
 
     assert before == "conforms"
     assert after["conformity"] == "undecided"
@@ -61,41 +63,41 @@ def test_what_came_between_the_last_good_check_and_a_failed_one_is_held_too(desk
     )
 
 
-def test_a_good_check_afterwards_proves_nothing_of_the_time_between(desk):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    fail(desk, at=AT + HOUR)
-    desk.check(at=AT + 2 * HOUR)
-    order_of(desk, at=AT + 3 * HOUR, number="4712")
+def test_a_good_check_afterwards_proves_nothing_of_the_time_between(ordering):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    fail(ordering, at=AT + HOUR)
+    ordering.check(at=AT + 2 * HOUR)
+    order_of(ordering, at=AT + 3 * HOUR, number="4712")
 
-    assert desk.order()["conformity"] == "undecided"
-    assert desk.order("4712")["conformity"] == "conforms"
-
-
-def test_what_came_before_the_last_good_check_is_not_held(desk):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    desk.check(at=AT + HOUR)
-    fail(desk, at=AT + 2 * HOUR)
-
-    assert desk.order()["conformity"] == "conforms"
+    assert ordering.order()["conformity"] == "undecided"
+    assert ordering.order("4712")["conformity"] == "conforms"
 
 
-def test_a_failed_check_of_another_source_holds_nothing(desk):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
+def test_what_came_before_the_last_good_check_is_not_held(ordering):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    ordering.check(at=AT + HOUR)
+    fail(ordering, at=AT + 2 * HOUR)
+
+    assert ordering.order()["conformity"] == "conforms"
+
+
+def test_a_failed_check_of_another_source_holds_nothing(ordering):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
     other = BAD | {"sources": ["LOM-08"]}
-    desk.store.records.add(CONTROL, "PC", by="agent", at=AT + HOUR, facts=other)
+    ordering.store.records.add(CONTROL, "PC", by="agent", at=AT + HOUR, facts=other)
 
-    assert desk.order()["conformity"] == "conforms"
+    assert ordering.order()["conformity"] == "conforms"
 
 
-def test_a_new_pc_whose_first_check_fails_holds_nothing_that_another_one_proved(desk):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    fail(desk, at=AT + HOUR, pc="new PC")
+def test_a_new_pc_whose_first_check_fails_holds_nothing_that_another_one_proved(ordering):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    fail(ordering, at=AT + HOUR, pc="new PC")
 
-    assert desk.order()["conformity"] == "conforms"
+    assert ordering.order()["conformity"] == "conforms"
 
 
 @pytest.mark.parametrize(
@@ -107,105 +109,107 @@ def test_a_new_pc_whose_first_check_fails_holds_nothing_that_another_one_proved(
         (None, "undecided"),  # a check that read no image
     ],
 )
-def test_a_code_lifts_only_a_doubt_about_the_model(desk, doubts, word):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    fail(desk, at=AT + HOUR, doubts=doubts)
+def test_a_code_lifts_only_a_doubt_about_the_model(ordering, doubts, word):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    fail(ordering, at=AT + HOUR, doubts=doubts)
 
-    assert desk.order()["conformity"] == word
+    assert ordering.order()["conformity"] == word
 
 
-def test_without_a_code_a_doubt_about_the_model_holds(desk):
-    desk.check(at=AT - HOUR)
-    desk.take(1)
-    fail(desk, at=AT + HOUR, doubts=[Suspicion.MODEL])
+def test_without_a_code_a_doubt_about_the_model_holds(ordering):
+    ordering.check(at=AT - HOUR)
+    ordering.take(1)
+    fail(ordering, at=AT + HOUR, doubts=[Suspicion.MODEL])
 
-    missing = desk.order()["specimens"][0]["missing"]
+    missing = ordering.order()["specimens"][0]["missing"]
     assert any("control check of 2026-11-24 10:00 UTC on PC failed" in one for one in missing)
 
 
 # --- a lead releases ----------------------------------------------------------------------------
 
 
-def test_a_lead_releases_with_a_reason_that_every_statement_keeps(desk):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    fail(desk, at=AT + HOUR)
-    nobody = release(desk, by="Ada")
-    unreasoned = release(desk, reason=" ")
-    released = release(desk)
-    document = desk.order()
+def test_a_lead_releases_with_a_reason_that_every_statement_keeps(ordering):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    fail(ordering, at=AT + HOUR)
+    nobody = release(ordering, by="Ada")
+    unreasoned = release(ordering, reason=" ")
+    released = release(ordering)
+    document = ordering.order()
 
     assert (nobody, unreasoned, released) == (2, 2, 0)
     assert document["conformity"] == "conforms"
     note, _scale = document["notes"]
     assert note.startswith("results of LOM-07 from 2026-11-24 08:00 to ")
     assert note.endswith("released by R. Stahl: the bar was read wrongly, the scale is right")
-    assert "note: results of LOM-07" in " ".join(shown(desk).split())
+    assert "note: results of LOM-07" in " ".join(shown(ordering).split())
 
 
-def shown(desk):
-    assert desk.agent("orders", "show", "4711") == 0
-    return desk.out
+def shown(ordering):
+    assert ordering.agent("orders", "show", "4711") == 0
+    return ordering.out
 
 
-def test_a_release_covers_its_time_alone_and_no_later_failure(desk):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    order_of(desk, at=AT + 2 * HOUR, number="4712")
-    fail(desk, at=AT + 3 * HOUR)
+def test_a_release_covers_its_time_alone_and_no_later_failure(ordering):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    order_of(ordering, at=AT + 2 * HOUR, number="4712")
+    fail(ordering, at=AT + 3 * HOUR)
 
-    assert release(desk, "--to", "2026-11-24T10:00") == 0
-    assert desk.order()["conformity"] == "conforms"
-    assert desk.order("4712")["conformity"] == "undecided"
+    assert release(ordering, "--to", "2026-11-24T10:00") == 0
+    assert ordering.order()["conformity"] == "conforms"
+    assert ordering.order("4712")["conformity"] == "undecided"
 
     later = datetime.now(UTC) + HOUR
-    desk.check(at=AT + 4 * HOUR)
-    order_of(desk, at=AT + 5 * HOUR, number="4713")
-    fail(desk, at=later)
+    ordering.check(at=AT + 4 * HOUR)
+    order_of(ordering, at=AT + 5 * HOUR, number="4713")
+    fail(ordering, at=later)
 
-    assert desk.order()["conformity"] == "conforms"
-    assert desk.order("4713")["conformity"] == "undecided"
-
-
-def test_a_failed_check_every_quarter_of_an_hour_takes_no_release_back(desk):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    fail(desk, at=AT + HOUR)
-    assert release(desk) == 0
-    fail(desk, at=datetime.now(UTC) + HOUR)
-
-    assert desk.order()["conformity"] == "conforms"
+    assert ordering.order()["conformity"] == "conforms"
+    assert ordering.order("4713")["conformity"] == "undecided"
 
 
-def test_what_is_not_held_or_has_not_come_yet_cannot_be_released(desk):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    nothing = release(desk)
-    why = desk.err
-    fail(desk, at=AT + HOUR)
-    future = release(desk, "--to", "2099-01-01")
+def test_a_failed_check_every_quarter_of_an_hour_takes_no_release_back(ordering):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    fail(ordering, at=AT + HOUR)
+    assert release(ordering) == 0
+    fail(ordering, at=datetime.now(UTC) + HOUR)
+
+    assert ordering.order()["conformity"] == "conforms"
+
+
+def test_what_is_not_held_or_has_not_come_yet_cannot_be_released(ordering):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    nothing = release(ordering)
+    why = ordering.err
+    fail(ordering, at=AT + HOUR)
+    future = release(ordering, "--to", "2099-01-01")
 
     assert (nothing, future) == (2, 2)
     assert "No results of LOM-07 are held" in why
-    assert "not after now" in desk.err
+    assert "not after now" in ordering.err
 
 
 # --- who hears of it ----------------------------------------------------------------------------
 
 
-def test_status_and_report_name_the_affected_orders(desk):
-    settings = read(desk.folder / "agent.toml")
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    order_of(desk, number="4712")
+def test_status_and_report_name_the_affected_orders(ordering):
+    settings = read(ordering.folder / "agent.toml")
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    order_of(ordering, number="4712")
     now = AT + 5 * HOUR
-    sound = build_status_from_store(settings, desk.store, now=now, running=False)
-    fail(desk, at=AT + HOUR)
-    document = build_status_from_store(settings, desk.store, now=now, running=False)
-    (instrument,) = instruments(desk.store, ["LOM-07"], {}, control=(), every=timedelta(0), now=now)
-    assert release(desk) == 0
-    released = build_status_from_store(settings, desk.store, now=now, running=False)
+    sound = build_status_from_store(settings, ordering.store, now=now, running=False)
+    fail(ordering, at=AT + HOUR)
+    document = build_status_from_store(settings, ordering.store, now=now, running=False)
+    (instrument,) = instruments(
+        ordering.store, ["LOM-07"], {}, control=(), every=timedelta(0), now=now
+    )
+    assert release(ordering) == 0
+    released = build_status_from_store(settings, ordering.store, now=now, running=False)
 
     assert (sound["affected_orders"], released["affected_orders"]) == ([], [])
     assert document["affected_orders"] == ["4711", "4712"]
@@ -217,27 +221,27 @@ def test_status_and_report_name_the_affected_orders(desk):
     )
 
 
-def test_the_shell_says_it_too(desk):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    fail(desk, at=AT + HOUR)
+def test_the_shell_says_it_too(ordering):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    fail(ordering, at=AT + HOUR)
 
-    desk.agent("status", "--json")
+    ordering.agent("status", "--json")
 
-    assert json.loads(desk.out)["affected_orders"] == ["4711"]
+    assert json.loads(ordering.out)["affected_orders"] == ["4711"]
 
 
-def test_a_failed_check_lets_the_outbox_examine_old_orders_it_holds(desk):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    order_of(desk, at=AT - 3 * HOUR, number="4712")
-    settings, now = read(desk.folder / "agent.toml"), AT + timedelta(days=100)
-    lab = load_policy(settings, desk.store, default_taxonomy(), now=now)
-    at = begin(desk.store)
-    fail(desk, at=AT + HOUR)
+def test_a_failed_check_lets_the_outbox_examine_old_orders_it_holds(ordering):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    order_of(ordering, at=AT - 3 * HOUR, number="4712")
+    settings, now = read(ordering.folder / "agent.toml"), AT + timedelta(days=100)
+    lab = load_policy(settings, ordering.store, default_taxonomy(), now=now)
+    at = begin(ordering.store)
+    fail(ordering, at=AT + HOUR)
 
     position = Position(at.trail, at.result, swept=10**6)
-    due, _ = list_due(desk.store, lab, OpenItems(), position=position, now=now)
+    due, _ = list_due(ordering.store, lab, OpenItems(), position=position, now=now)
 
     assert due == ["4711"]
 
@@ -266,28 +270,28 @@ def test_failures_never_overlap(passed):
     assert all(a.until is not None and b.after >= a.until for a, b in pairwise(found))
 
 
-def test_a_lims_hears_of_the_hold_and_of_its_release(desk, tmp_path):
-    settings, box = read(desk.folder / "agent.toml"), tmp_path / "outbox"
+def test_a_lims_hears_of_the_hold_and_of_its_release(ordering, tmp_path):
+    settings, box = read(ordering.folder / "agent.toml"), tmp_path / "outbox"
     box.mkdir()
     site = OutboxFormat("Plant 1", ("json",))
 
     def fill():
         lab = load_policy(
             settings,
-            desk.store,
+            ordering.store,
             default_taxonomy(),
             now=AT,
-            held=load_holds(settings, desk.store),
+            held=load_holds(settings, ordering.store),
         )
-        record_revisions(desk.store, lab, site, now=AT)
-        write_pending(desk.store, lab, site, box, now=AT)
+        record_revisions(ordering.store, lab, site, now=AT)
+        write_pending(ordering.store, lab, site, box, now=AT)
 
-    desk.check(at=AT - HOUR)
-    order_of(desk)
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
     fill()
-    fail(desk, at=AT + HOUR)
+    fail(ordering, at=AT + HOUR)
     fill()
-    assert release(desk) == 0
+    assert release(ordering) == 0
     fill()
 
     files = [json.loads(path.read_text("utf-8")) for path in sorted(box.glob("*.json"))]
@@ -295,40 +299,42 @@ def test_a_lims_hears_of_the_hold_and_of_its_release(desk, tmp_path):
     assert "released by R. Stahl" in files[2]["notes"][0]
 
 
-def test_the_nights_page_lists_the_affected_orders(desk):
-    desk.check(at=AT - HOUR)
-    order_of(desk)
-    fail(desk, at=AT + HOUR)
+def test_the_nights_page_lists_the_affected_orders(ordering):
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    fail(ordering, at=AT + HOUR)
 
-    assert desk.agent("report", "--date", "2026-11-24") == 0, desk.err
+    assert ordering.agent("report", "--date", "2026-11-24") == 0, ordering.err
 
-    page = (desk.folder / "data" / "reports" / "2026-11-24.html").read_text("utf-8")
+    page = (ordering.folder / "data" / "reports" / "2026-11-24.html").read_text("utf-8")
     assert "1 order affected, its results are held: 4711" in page
 
 
 # --- a clock that is set -------------------------------------------------------------------------
 
 
-def test_a_clock_set_back_before_the_failed_check_hides_no_result(desk):
-    desk.check(at=AT - 2 * HOUR)
-    order_of(desk, at=AT)
-    fail(desk, at=AT - HOUR)  # the clock went back by three hours: it was made after the results
-    desk.check(at=AT - HOUR / 2)
+def test_a_clock_set_back_before_the_failed_check_hides_no_result(ordering):
+    ordering.check(at=AT - 2 * HOUR)
+    order_of(ordering, at=AT)
+    fail(
+        ordering, at=AT - HOUR
+    )  # the clock went back by three hours: it was made after the results
+    ordering.check(at=AT - HOUR / 2)
 
-    assert desk.order()["conformity"] == "undecided"
-
-
-def test_a_clock_set_back_before_the_results_hides_no_failed_check(desk):
-    desk.check(at=AT - 2 * HOUR)
-    fail(desk, at=AT + HOUR)
-    order_of(desk, at=AT)  # made after the failed check, whatever the clock says
-
-    assert desk.order()["conformity"] == "undecided"
+    assert ordering.order()["conformity"] == "undecided"
 
 
-def test_a_clock_set_back_after_a_good_check_holds_no_honest_result(desk):
-    desk.check(at=AT + HOUR)
-    order_of(desk, at=AT)
-    desk.check(at=AT + HOUR / 2)
+def test_a_clock_set_back_before_the_results_hides_no_failed_check(ordering):
+    ordering.check(at=AT - 2 * HOUR)
+    fail(ordering, at=AT + HOUR)
+    order_of(ordering, at=AT)  # made after the failed check, whatever the clock says
 
-    assert desk.order()["conformity"] == "conforms"
+    assert ordering.order()["conformity"] == "undecided"
+
+
+def test_a_clock_set_back_after_a_good_check_holds_no_honest_result(ordering):
+    ordering.check(at=AT + HOUR)
+    order_of(ordering, at=AT)
+    ordering.check(at=AT + HOUR / 2)
+
+    assert ordering.order()["conformity"] == "conforms"

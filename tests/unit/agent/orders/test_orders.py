@@ -323,10 +323,10 @@ def _agent(address, folder, name, bundle):
     """One more agent on the same database and share."""
     bench = Bench.__new__(Bench)
     known = Bench.made
-    from labs.pipeline import Clock, DeskPool  # noqa: PLC0415 - its parts, put together anew
+    from labs.pipeline import Clock, InProcessPool  # noqa: PLC0415 - its parts, put together anew
 
     bench._archiving = None
-    bench.source, bench.clock, bench.pool = folder / "export", Clock(), DeskPool()
+    bench.source, bench.clock, bench.pool = folder / "export", Clock(), InProcessPool()
     bench.store = Store.open(address, site="Plant 1", agent=name)
     bench.archive = Archive(folder / "data")
     bench.pipeline = known(

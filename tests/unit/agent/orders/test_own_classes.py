@@ -15,7 +15,7 @@ import pytest
 from conftest import SHARED
 from fastapi.testclient import TestClient
 from folders import ROOT
-from labs.lab import HOME, NEXT_DAY, Lab, desk_of
+from labs.lab import HOME, NEXT_DAY, Lab, web_of
 from numpy.typing import NDArray
 
 from agent.archive import Archive
@@ -239,8 +239,8 @@ def test_a_lab_of_other_classes_is_shown_no_needles_unless_it_wants_them(tmp_pat
     addresses = ("/models", f"/review/{micrograph}", f"/review/{micrograph}/viewer", "/order/4711")
     shown = {}
     for wanted in (False, True):
-        desk = replace(desk_of(lab), measures_needles=wanted)
-        with TestClient(create_app(desk), base_url=HOME) as browser:
+        web = replace(web_of(lab), measures_needles=wanted)
+        with TestClient(create_app(web), base_url=HOME) as browser:
             pages = [browser.get(address) for address in addresses]
         assert {page.status_code for page in pages} == {200}
         text = "\n".join(page.text for page in pages)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, Lab, desk_of
+from labs.lab import DAY, HOME, Lab, web_of
 from labs.plant import HOUR, SETTINGS, Plant
 
 from agent.evidence.anchors import Anchor, append
@@ -327,8 +327,8 @@ def test_what_was_lost_holds_the_order_wherever_it_is_shown(plant) -> None:
     ]
     plant.send(at=DAY + 2 * HOUR)
     policy = make_lab(plant.settings, plant.lab.store, now=DAY)
-    desk = replace(desk_of(plant.lab), lab=lambda: policy)
-    with TestClient(create_app(desk), base_url=HOME) as browser:
+    web = replace(web_of(plant.lab), lab=lambda: policy)
+    with TestClient(create_app(web), base_url=HOME) as browser:
         browser.cookies.set("reviewer", "Leo")
         page = browser.get("/order/4711").text
         answer = browser.get("/api/v1/orders/4711").json()
@@ -621,8 +621,8 @@ def read_answers(plant: Plant) -> tuple[str, str, dict[str, object], str]:
     wanted = ("--customer", "4711", plant.folder, "--statement", 1)
     _, report = plant.agent("orders", "statements", *wanted)
     policy = make_lab(plant.settings, plant.lab.store, now=DAY)
-    desk = replace(desk_of(plant.lab), lab=lambda: policy)
-    with TestClient(create_app(desk), base_url=HOME) as browser:
+    web = replace(web_of(plant.lab), lab=lambda: policy)
+    with TestClient(create_app(web), base_url=HOME) as browser:
         browser.cookies.set("reviewer", "Leo")
         return (
             command,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labs.ordering import AT, SETTINGS, Desk
+from labs.ordering import AT, SETTINGS, OrderingLab
 
 from agent.orders.facts.scale_tracing import SCALE_CHECK, add_months
 
@@ -16,24 +16,24 @@ KEYS = {"microscope": "Axio 1", "objective": "50x"}
 
 
 @pytest.fixture
-def desk(tmp_path, capsys):
-    desk = Desk(tmp_path, capsys)
-    yield desk
-    desk.store.close()
+def ordering(tmp_path, capsys):
+    ordering = OrderingLab(tmp_path, capsys)
+    yield ordering
+    ordering.store.close()
 
 
-def measure(desk, *, at=AT - DAY, um_per_px=0.12, size=(100, 90), **names):
+def measure(ordering, *, at=AT - DAY, um_per_px=0.12, size=(100, 90), **names):
     facts = {"microscope": "", "source": "", "objective": "50x", "certificate": "DKD 4711"}
     width, height = size
     facts |= {"um_per_px": um_per_px, "uncertainty": 0.001, "width": width, "height": height}
     facts |= names
-    return desk.store.records.add(SCALE_CHECK, "LOM-07", by="Ada", at=at, facts=facts)
+    return ordering.store.records.add(SCALE_CHECK, "LOM-07", by="Ada", at=at, facts=facts)
 
 
-def order_of(desk, *, keys=KEYS):
+def order_of(ordering, *, keys=KEYS):
     for field in (1, 2, 3):
-        desk.confirm(desk.take(field, keys=keys))
-    return desk.order()
+        ordering.confirm(ordering.take(field, keys=keys))
+    return ordering.order()
 
 
 def fields(document):
@@ -41,23 +41,23 @@ def fields(document):
 
 
 @pytest.mark.parametrize("names", [{"microscope": "axio 1"}, {"source": "LOM-07"}])
-def test_a_field_names_the_measurement_of_its_objective(desk, names):
-    record = measure(desk, objective="50 X", **names)
+def test_a_field_names_the_measurement_of_its_objective(ordering, names):
+    record = measure(ordering, objective="50 X", **names)
 
-    document = order_of(desk)
+    document = order_of(ordering)
 
     said = {"record": record, "at": (AT - DAY).isoformat(), "certificate": "DKD 4711"}
     assert fields(document) == [said] * 3
     assert (document["conformity"], document["notes"]) == ("conforms", [])
 
 
-def test_the_printed_trace_names_it_too(desk):
-    record = measure(desk, source="LOM-07")
-    order_of(desk)
-    words = ("orders", "trace", "4711", desk.folder / "trace", "--by", "Ada")
-    assert desk.agent(*words) in (0, 3), desk.err
+def test_the_printed_trace_names_it_too(ordering):
+    record = measure(ordering, source="LOM-07")
+    order_of(ordering)
+    words = ("orders", "trace", "4711", ordering.folder / "trace", "--by", "Ada")
+    assert ordering.agent(*words) in (0, 3), ordering.err
 
-    page = (desk.folder / "trace" / "trace.html").read_text("utf-8")
+    page = (ordering.folder / "trace" / "trace.html").read_text("utf-8")
 
     said = f"traced to the stage micrometer of 2026-11-23, record {record}, certificate DKD 4711"
     assert page.count(said) == 3
@@ -73,10 +73,10 @@ def test_the_printed_trace_names_it_too(desk):
         {},
     ],
 )
-def test_another_measurement_or_a_later_one_proves_nothing(desk, other):
-    measure(desk, **other)
+def test_another_measurement_or_a_later_one_proves_nothing(ordering, other):
+    measure(ordering, **other)
 
-    document = order_of(desk)
+    document = order_of(ordering)
 
     assert fields(document) == [None] * 3
     assert (document["conformity"], document["notes"]) == ("conforms", [NOTE])
@@ -85,46 +85,48 @@ def test_another_measurement_or_a_later_one_proves_nothing(desk, other):
 @pytest.mark.parametrize(
     ("um_per_px", "agrees"), [(0.1225, False), (0.1224, True), (0.1177, True), (0.1176, False)]
 )
-def test_a_scale_agrees_within_two_percent(desk, um_per_px, agrees):
-    measure(desk, source="LOM-07", um_per_px=um_per_px)
+def test_a_scale_agrees_within_two_percent(ordering, um_per_px, agrees):
+    measure(ordering, source="LOM-07", um_per_px=um_per_px)
 
-    found = fields(order_of(desk))
+    found = fields(order_of(ordering))
 
     assert [one is not None for one in found] == [agrees] * 3
 
 
-def test_the_newest_measurement_before_a_field_counts_also_where_an_older_one_fits(desk):
-    measure(desk, source="LOM-07", at=AT - 2 * DAY)
-    measure(desk, source="LOM-07", um_per_px=0.1)
+def test_the_newest_measurement_before_a_field_counts_also_where_an_older_one_fits(ordering):
+    measure(ordering, source="LOM-07", at=AT - 2 * DAY)
+    measure(ordering, source="LOM-07", um_per_px=0.1)
 
-    document = order_of(desk)
+    document = order_of(ordering)
 
     assert document["notes"] == [f"{NOTE}: the measurement of 2026-11-23 gave 0.1 µm per pixel"]
 
 
-def test_a_measurement_of_another_picture_size_does_not_stand_in_for_one_of_the_same(desk):
-    measure(desk, source="LOM-07", at=AT - 2 * DAY)
-    measure(desk, source="LOM-07", um_per_px=0.24, size=(50, 45))
+def test_a_measurement_of_another_picture_size_does_not_stand_in_for_one_of_the_same(ordering):
+    measure(ordering, source="LOM-07", at=AT - 2 * DAY)
+    measure(ordering, source="LOM-07", um_per_px=0.24, size=(50, 45))
 
-    assert order_of(desk)["notes"] == []
+    assert order_of(ordering)["notes"] == []
 
 
-def test_a_note_that_does_not_hold_for_all_names_its_fields(desk):
-    measure(desk, source="LOM-07")
-    desk.confirm(desk.take(1, keys=KEYS))
-    desk.confirm(desk.take(2, keys={"objective": "100x"}))
+def test_a_note_that_does_not_hold_for_all_names_its_fields(ordering):
+    measure(ordering, source="LOM-07")
+    ordering.confirm(ordering.take(1, keys=KEYS))
+    ordering.confirm(ordering.take(2, keys={"objective": "100x"}))
 
-    assert desk.order()["notes"] == [f"specimen 01, field 2: {NOTE}"]
+    assert ordering.order()["notes"] == [f"specimen 01, field 2: {NOTE}"]
 
 
 @pytest.mark.parametrize(("months", "word"), [(1, "conforms"), (0, "undecided")])
-def test_where_a_validity_is_set_a_scale_without_a_valid_measurement_is_held(desk, months, word):
+def test_where_a_validity_is_set_a_scale_without_a_valid_measurement_is_held(
+    ordering, months, word
+):
     settings = SETTINGS + "scale_valid_months = 6\n"
-    (desk.folder / "agent.toml").write_text(settings, encoding="utf-8")
+    (ordering.folder / "agent.toml").write_text(settings, encoding="utf-8")
     too_old = datetime(2026, 5, 24, 8, 59, tzinfo=UTC)
-    measure(desk, source="LOM-07", at=too_old if months == 0 else too_old + timedelta(hours=1))
+    measure(ordering, source="LOM-07", at=too_old if months == 0 else too_old + timedelta(hours=1))
 
-    document = order_of(desk)
+    document = order_of(ordering)
 
     assert document["conformity"] == word
     if word == "undecided":
@@ -148,24 +150,24 @@ def test_where_a_validity_is_set_a_scale_without_a_valid_measurement_is_held(des
     ],
 )
 def test_a_measurement_after_a_field_proves_its_scale_where_the_one_before_ran_out(
-    desk, later, word
+    ordering, later, word
 ):
     settings = SETTINGS + "scale_valid_months = 6\n"
-    (desk.folder / "agent.toml").write_text(settings, encoding="utf-8")
-    measure(desk, source="LOM-07", at=AT - 200 * DAY)
-    before = order_of(desk)["conformity"]
-    record = measure(desk, at=AT + DAY, **({"source": "LOM-07"} | later))
-    after = desk.order()
+    (ordering.folder / "agent.toml").write_text(settings, encoding="utf-8")
+    measure(ordering, source="LOM-07", at=AT - 200 * DAY)
+    before = order_of(ordering)["conformity"]
+    record = measure(ordering, at=AT + DAY, **({"source": "LOM-07"} | later))
+    after = ordering.order()
 
     assert (before, after["conformity"]) == ("undecided", word)
     named = [traced and traced["record"] for traced in fields(after)]
     assert named == [record if word == "conforms" else None] * 3
 
 
-def test_without_a_validity_no_age_matters(desk):
-    measure(desk, source="LOM-07", at=AT - 4000 * DAY)
+def test_without_a_validity_no_age_matters(ordering):
+    measure(ordering, source="LOM-07", at=AT - 4000 * DAY)
 
-    assert order_of(desk)["notes"] == []
+    assert order_of(ordering)["notes"] == []
 
 
 @given(INSTANTS, st.integers(0, 120))

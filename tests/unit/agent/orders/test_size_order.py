@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from labs.judged_orders import steels
 from labs.lab import DAY, RING_A, Lab, crop_of, facts_of, prediction_of
-from labs.ordering import DEMAND, SETTINGS, Desk
+from labs.ordering import DEMAND, SETTINGS, OrderingLab
 
 from agent.files.pictures import encode_png
 from agent.orders import Specifications
@@ -90,52 +90,52 @@ def test_a_limit_that_names_no_size_lets_nothing_conform():
 
 
 def test_spec_check_refuses_a_limit_that_names_no_size_and_lists_the_known_ones(tmp_path, capsys):
-    desk = Desk(tmp_path, capsys)
-    lay_down(desk, ["coarse", "medium", "fine"], "0 or finer")
+    ordering = OrderingLab(tmp_path, capsys)
+    lay_down(ordering, ["coarse", "medium", "fine"], "0 or finer")
 
-    refused = desk.agent("spec", "list", "--check")
-    why = desk.err
-    lay_down(desk, ["coarse", "medium", "fine"], "medium or finer")
-    accepted = desk.agent("spec", "list", "--check")
-    desk.store.close()
+    refused = ordering.agent("spec", "list", "--check")
+    why = ordering.err
+    lay_down(ordering, ["coarse", "medium", "fine"], "medium or finer")
+    accepted = ordering.agent("spec", "list", "--check")
+    ordering.store.close()
 
     assert (refused, accepted) == (2, 0)
     assert "ring-a: limit: subtype G has no size 0; known are coarse, medium, fine" in why
 
 
 def test_an_order_with_coarse_labels_does_not_conform_where_the_numbers_fall(tmp_path, capsys):
-    desk = Desk(tmp_path, capsys)
-    desk.check()
+    ordering = OrderingLab(tmp_path, capsys)
+    ordering.check()
     for field in (1, 2, 3):
-        desk.take(field)
-    lay_down(desk, ["20", "10", "5"], "10 or finer")
-    for view in desk.store.results.iter_all():
-        desk.confirm(view.id, "G20", why="measured in µm")
+        ordering.take(field)
+    lay_down(ordering, ["20", "10", "5"], "10 or finer")
+    for view in ordering.store.results.iter_all():
+        ordering.confirm(view.id, "G20", why="measured in µm")
 
-    document = desk.order()
-    desk.store.close()
+    document = ordering.order()
+    ordering.store.close()
 
     assert document["conformity"] == "does_not_conform"
     assert "field 1 is G20, confirmed by Ada: 10 or finer is demanded" in document["because"][0]
 
 
-def lay_down(desk, sizes, limit, more=""):
+def lay_down(ordering, sizes, limit, more=""):
     """Write a lab's own taxonomy and its limit."""
     entries = "".join(f'[[size]]\nname = "{name}"\n' for name in sizes)
     subtype = f'[[subtype]]\nname = "G"\nsizes = {sizes!r}\n'.replace("'", '"')
-    (desk.folder / "taxonomy.toml").write_text(entries + subtype, encoding="utf-8")
-    own = f'\n[model]\ntaxonomy = "{(desk.folder / "taxonomy.toml").as_posix()}"\n'
-    (desk.folder / "agent.toml").write_text(SETTINGS + own, encoding="utf-8")
+    (ordering.folder / "taxonomy.toml").write_text(entries + subtype, encoding="utf-8")
+    own = f'\n[model]\ntaxonomy = "{(ordering.folder / "taxonomy.toml").as_posix()}"\n'
+    (ordering.folder / "agent.toml").write_text(SETTINGS + own, encoding="utf-8")
     text = DEMAND.replace("8 or finer", limit) + more
-    (desk.folder / "specifications.toml").write_text(text, encoding="utf-8")
+    (ordering.folder / "specifications.toml").write_text(text, encoding="utf-8")
 
 
 def test_a_taxonomy_that_contradicts_itself_is_named_with_file_and_entries(tmp_path, capsys):
-    desk = Desk(tmp_path, capsys)
-    lay_down(desk, ["20", "5", "10"], "10 or finer")
+    ordering = OrderingLab(tmp_path, capsys)
+    lay_down(ordering, ["20", "5", "10"], "10 or finer")
 
-    code, why = desk.agent("spec", "list", "--check"), desk.err
-    desk.store.close()
+    code, why = ordering.agent("spec", "list", "--check"), ordering.err
+    ordering.store.close()
 
     assert code == 2
     assert "taxonomy.toml: Subtype G: the numbers rise from size '5' (5) to '10' (10)" in why
@@ -188,13 +188,16 @@ def test_a_mean_of_decimals_is_said_to_the_digits_that_decide():
 def test_the_mean_of_named_sizes_is_refused_by_the_check_and_proves_nothing(tmp_path, capsys):
     taxonomy = steels("coarse", "medium", "fine")
     rules = demand("medium or finer", taxonomy, specimen_rule="mean_of_fields")
-    desk = Desk(tmp_path, capsys)
+    ordering = OrderingLab(tmp_path, capsys)
     lay_down(
-        desk, ["coarse", "medium", "fine"], "medium or finer", 'specimen_rule = "mean_of_fields"'
+        ordering,
+        ["coarse", "medium", "fine"],
+        "medium or finer",
+        'specimen_rule = "mean_of_fields"',
     )
 
-    code, why = desk.agent("spec", "list", "--check"), desk.err
-    desk.store.close()
+    code, why = ordering.agent("spec", "list", "--check"), ordering.err
+    ordering.store.close()
 
     assert judge(rules, "Gfine", "Gfine").conformity == "undecided"
     assert code == 2
@@ -205,26 +208,28 @@ def test_the_mean_of_named_sizes_is_refused_by_the_check_and_proves_nothing(tmp_
 def test_the_order_of_reading_a_backlog_does_not_decide_which_fields_came_first(
     tmp_path, capsys, hours
 ):
-    desk = Desk(tmp_path, capsys)
-    desk.check()
+    ordering = OrderingLab(tmp_path, capsys)
+    ordering.check()
     demanded = DEMAND.replace("fields = 3", f'fields = 2\nspecimen_rule = "{MEAN}"')
     (tmp_path / "specifications.toml").write_text(demanded, encoding="utf-8")
     sizes = {3: "G9-10", 4: "G9-10", 1: "G7", 2: "G7"}
-    exported_ns = int((desk.at - timedelta(days=1)).timestamp() * 1e9)
+    exported_ns = int((ordering.at - timedelta(days=1)).timestamp() * 1e9)
     later_ns = exported_ns + hours * 3600 * 10**9
     claims = {
-        field: desk.lab.arrive(
-            f"4711_01_{field}.tif", at=desk.at, mtime_ns=exported_ns if field < 3 else later_ns
+        field: ordering.lab.arrive(
+            f"4711_01_{field}.tif", at=ordering.at, mtime_ns=exported_ns if field < 3 else later_ns
         )
         for field in sizes
     }
     for minute, (field, code) in enumerate(sizes.items()):
-        at = desk.at + timedelta(minutes=minute)
+        at = ordering.at + timedelta(minutes=minute)
         pixels = np.random.default_rng(field).integers(0, 256, (120, 160, 3), np.uint8)
-        desk.confirm(desk.take(field, code, at=at, claim=claims[field], pixels=pixels), code)
+        ordering.confirm(
+            ordering.take(field, code, at=at, claim=claims[field], pixels=pixels), code
+        )
 
-    (specimen,) = desk.order()["specimens"]
-    desk.store.close()
+    (specimen,) = ordering.order()["specimens"]
+    ordering.store.close()
 
     assert specimen["conformity"] == "undecided"
     assert specimen["missing"][0].startswith("the mean of the first 2 fields could be 7.0, 8 or")
@@ -440,22 +445,22 @@ def test_a_result_without_size_numbers_is_kept_and_sent_without_them(tmp_path):
 
 
 def test_an_earlier_preparation_is_coarser_by_the_list(tmp_path, capsys):
-    desk = Desk(tmp_path, capsys)
-    desk.check()
-    lay_down(desk, ["20", "10", "5"], "10 or finer")
-    first = desk.take(1)
-    desk.confirm(first, "G20", why="measured in µm")
+    ordering = OrderingLab(tmp_path, capsys)
+    ordering.check()
+    lay_down(ordering, ["20", "10", "5"], "10 or finer")
+    first = ordering.take(1)
+    ordering.confirm(first, "G20", why="measured in µm")
     picture = tmp_path / "dark.png"
     picture.write_bytes(encode_png(np.full((8, 10, 3), 20, np.uint8)))
     words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
-    code = desk.agent(
+    code = ordering.agent(
         "orders", "supersede", "4711", "--specimen", "01", *words, "--picture", picture
     )
-    desk.at = datetime.now(UTC)
-    desk.confirm(desk.take(2), "G5", why="measured in µm")
+    ordering.at = datetime.now(UTC)
+    ordering.confirm(ordering.take(2), "G5", why="measured in µm")
 
-    (specimen,) = desk.order()["specimens"]
-    desk.store.close()
+    (specimen,) = ordering.order()["specimens"]
+    ordering.store.close()
 
     assert code == 0
     assert specimen["notes"] == ["second preparation, first result: coarser (G20, now G5)"]
@@ -467,7 +472,7 @@ def test_an_earlier_preparation_is_coarser_by_the_list(tmp_path, capsys):
 def test_a_bundle_whose_list_contradicts_its_numbers_leaves_codes_to_the_one_before(
     tmp_path, capsys
 ):
-    desk = Desk(tmp_path, capsys)
+    ordering = OrderingLab(tmp_path, capsys)
     older, newer = "20261101-0badcafe", "20261102-0badcafe"
     said = {older: ("5", "6", "7", "8"), newer: ("5", "7", "6", "8")}
     for number, (name, sizes) in enumerate(said.items()):
@@ -478,9 +483,9 @@ def test_a_bundle_whose_list_contradicts_its_numbers_leaves_codes_to_the_one_bef
         manifest = json.dumps({"taxonomy": document})
         (folder / "bundle.json").write_text(manifest, encoding="utf-8")
         at = DAY + timedelta(hours=number)
-        desk.store.promotions.promote(name, by="Ada", reason="r", at=at, metrics={})
+        ordering.store.promotions.promote(name, by="Ada", reason="r", at=at, metrics={})
 
-    taxonomy = taxonomy_in_force(read(tmp_path / "agent.toml"), desk.store)
-    desk.store.close()
+    taxonomy = taxonomy_in_force(read(tmp_path / "agent.toml"), ordering.store)
+    ordering.store.close()
 
     assert [size.name for size in taxonomy.sizes] == ["5", "6", "7", "8"]

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, desk_of
-from labs.ordering import AT, Desk
+from labs.lab import DAY, HOME, web_of
+from labs.ordering import AT, OrderingLab
 from labs.statements import NOW, alter, freeze, label, take, write
 from pyhanko.keys import load_cert_from_pemder
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -375,18 +375,18 @@ def test_without_a_usable_certificate_a_statement_is_frozen_unsigned_and_says_so
     assert list(pdf_of(lab, sha256).embedded_signatures) == []
 
 
-def test_a_missing_certificate_is_said_by_status_and_doctor(desk):
-    with (desk.folder / "agent.toml").open("a", encoding="utf-8") as file:
+def test_a_missing_certificate_is_said_by_status_and_doctor(ordering):
+    with (ordering.folder / "agent.toml").open("a", encoding="utf-8") as file:
         file.write('\n[statements]\ncertificate = "lab.p12"\n')
-    keeper = StatementKeeper(read(desk.folder / "agent.toml"), desk.store, now=lambda: AT)
+    keeper = StatementKeeper(read(ordering.folder / "agent.toml"), ordering.store, now=lambda: AT)
 
     said = keeper.tend()
-    desk.agent("orders", "list")  # takes the log lines out of what the next command prints
-    desk.agent("doctor", "--json")
+    ordering.agent("orders", "list")  # takes the log lines out of what the next command prints
+    ordering.agent("doctor", "--json")
 
-    (found,) = [check for check in json.loads(desk.out) if check["check"] == "statements"]
+    (found,) = [check for check in json.loads(ordering.out) if check["check"] == "statements"]
     assert said.startswith("statements stay unsigned: [statements] ")
-    assert str(desk.folder / "lab.p12") in said
+    assert str(ordering.folder / "lab.p12") in said
     assert found["level"] == "wrong"
     assert "Statements are frozen without signature." in found["sentence"]
 
@@ -395,49 +395,52 @@ def test_a_missing_certificate_is_said_by_status_and_doctor(desk):
 
 
 @pytest.fixture
-def desk(tmp_path, capsys):
-    desk = Desk(tmp_path, capsys)
-    yield desk
-    desk.store.close()
+def ordering(tmp_path, capsys):
+    ordering = OrderingLab(tmp_path, capsys)
+    yield ordering
+    ordering.store.close()
 
 
-def state(desk, code, *, at):
+def state(ordering, code, *, at):
     """Let a reviewer decide, and the agent freeze."""
-    for view in desk.store.results.iter_all():
-        label(desk.lab, view.id, code, at=at)
+    for view in ordering.store.results.iter_all():
+        label(ordering.lab, view.id, code, at=at)
     keeper = StatementKeeper(
-        read(desk.folder / "agent.toml"), desk.store, now=lambda: at, position=Position(0, 0)
+        read(ordering.folder / "agent.toml"),
+        ordering.store,
+        now=lambda: at,
+        position=Position(0, 0),
     )
     keeper.tend()
 
 
-def stated_twice(desk):
+def stated_twice(ordering):
     for field in (1, 2, 3):
-        desk.take(field)
-    desk.check()
-    state(desk, "G8", at=AT)
-    state(desk, "G7", at=AT + timedelta(days=2))
-    desk.agent("orders", "list")  # takes the log lines out of what the next command prints
+        ordering.take(field)
+    ordering.check()
+    state(ordering, "G8", at=AT)
+    state(ordering, "G7", at=AT + timedelta(days=2))
+    ordering.agent("orders", "list")  # takes the log lines out of what the next command prints
 
 
-def test_the_command_says_what_was_stated_on_a_day(desk):
-    stated_twice(desk)
+def test_the_command_says_what_was_stated_on_a_day(ordering):
+    stated_twice(ordering)
 
-    early = desk.agent("orders", "show", "4711", "--as-of", "2026-11-23"), desk.err
-    first = desk.agent("orders", "show", "4711", "--as-of", "2026-11-25", "--json")
-    then = json.loads(desk.out)
-    desk.agent("orders", "show", "4711", "--as-of", "2026-11-26T09:00")
+    early = ordering.agent("orders", "show", "4711", "--as-of", "2026-11-23"), ordering.err
+    first = ordering.agent("orders", "show", "4711", "--as-of", "2026-11-25", "--json")
+    then = json.loads(ordering.out)
+    ordering.agent("orders", "show", "4711", "--as-of", "2026-11-26T09:00")
 
     assert early[0] == 2
     assert "Order 4711 had no statement until 2026-11-23 23:59" in early[1]
     assert first == 0
     assert then["statement"]["conformity"] == "conforms"
     assert (
-        hashlib.sha256(desk.store.statements.text(then["sha256"]).encode()).hexdigest()
+        hashlib.sha256(ordering.store.statements.text(then["sha256"]).encode()).hexdigest()
         == then["sha256"]
     )
-    assert "Order 4711: does not conform" in desk.out
-    assert "statement 2 of 2026-11-26 09:00" in desk.out
+    assert "Order 4711: does not conform" in ordering.out
+    assert "statement 2 of 2026-11-26 09:00" in ordering.out
 
 
 @pytest.mark.parametrize(
@@ -447,43 +450,43 @@ def test_the_command_says_what_was_stated_on_a_day(desk):
         (("1", "--as-of", "2026-11-25"), "Unknown order '1'"),
     ],
 )
-def test_a_day_or_an_order_that_is_none_is_said(desk, words, sentence):
-    desk.take(1)
+def test_a_day_or_an_order_that_is_none_is_said(ordering, words, sentence):
+    ordering.take(1)
 
-    assert desk.agent("orders", "show", *words) == 2
-    assert sentence in desk.err
+    assert ordering.agent("orders", "show", *words) == 2
+    assert sentence in ordering.err
 
 
-def test_statements_are_listed_and_written_for_a_customer(desk):
-    stated_twice(desk)
+def test_statements_are_listed_and_written_for_a_customer(ordering):
+    stated_twice(ordering)
 
-    desk.agent("orders", "statements", "4711", desk.folder / "out", "--json")
+    ordering.agent("orders", "statements", "4711", ordering.folder / "out", "--json")
 
-    listed = json.loads(desk.out)
-    names = sorted(path.name for path in (desk.folder / "out").iterdir())
+    listed = json.loads(ordering.out)
+    names = sorted(path.name for path in (ordering.folder / "out").iterdir())
     assert [one["conformity"] for one in listed] == ["conforms", "does_not_conform"]
     assert listed[1]["previous"] == listed[0]["sha256"]
     assert {file["kind"] for file in listed[0]["files"]} == {"pdf", "html", "json"}
     assert names == [f"4711-{n}.{kind}" for n in (1, 2) for kind in ("html", "json", "pdf")]
-    document = (desk.folder / "out" / "4711-1.json").read_bytes()
+    document = (ordering.folder / "out" / "4711-1.json").read_bytes()
     assert hashlib.sha256(document).hexdigest() == listed[0]["sha256"]
 
 
-def test_a_command_freezes_what_its_act_changes(desk):
-    ids = [desk.take(field) for field in (1, 2, 3)]
-    desk.check()
-    state(desk, "G8", at=AT)
+def test_a_command_freezes_what_its_act_changes(ordering):
+    ids = [ordering.take(field) for field in (1, 2, 3)]
+    ordering.check()
+    state(ordering, "G8", at=AT)
 
-    desk.agent("review", "label", ids[0], "G7", "--by", "R. Stahl", "--comment", "coarse")
+    ordering.agent("review", "label", ids[0], "G7", "--by", "R. Stahl", "--comment", "coarse")
 
-    said = [statement.conformity for statement in desk.store.statements.all("4711")]
+    said = [statement.conformity for statement in ordering.store.statements.all("4711")]
     assert said == ["conforms", "does_not_conform"]
 
 
-def test_the_page_of_an_order_leads_to_its_statement(desk):
-    stated_twice(desk)
-    newest = desk.store.statements.all("4711")[-1]
-    browser = desk.browser()
+def test_the_page_of_an_order_leads_to_its_statement(ordering):
+    stated_twice(ordering)
+    newest = ordering.store.statements.all("4711")[-1]
+    browser = ordering.browser()
 
     page = browser.get("/order/4711").text
     pdf = browser.get(f"/statements/{newest.sha256}.pdf")
@@ -497,19 +500,19 @@ def test_the_page_of_an_order_leads_to_its_statement(desk):
     assert browser.get(f"/statements/{newest.sha256}.exe").status_code == 404
 
 
-def test_a_decision_on_the_page_is_frozen_before_the_answer_comes(desk):
-    ids = [desk.take(field) for field in (1, 2, 3)]
-    desk.check()
-    state(desk, "G8", at=AT)
-    keeper = StatementKeeper(read(desk.folder / "agent.toml"), desk.store, now=lambda: AT)
+def test_a_decision_on_the_page_is_frozen_before_the_answer_comes(ordering):
+    ids = [ordering.take(field) for field in (1, 2, 3)]
+    ordering.check()
+    state(ordering, "G8", at=AT)
+    keeper = StatementKeeper(read(ordering.folder / "agent.toml"), ordering.store, now=lambda: AT)
     keeper.listen()
 
-    answer = desk.browser().post(
+    answer = ordering.browser().post(
         f"/api/v1/micrographs/{ids[0]}/decisions", json={"by": "Bob", "code": "G7", "comment": "x"}
     )
 
     assert answer.status_code == 201, answer.text
-    said = [statement.conformity for statement in desk.store.statements.all("4711")]
+    said = [statement.conformity for statement in ordering.store.statements.all("4711")]
     assert said[0] == "conforms"
     assert len(said) == 2
 
@@ -541,26 +544,29 @@ def test_no_statement_is_kept_without_its_pictures_while_the_object_storage_is_a
         assert b"data:image/jpeg" in page
 
 
-def test_a_run_ends_where_files_of_statements_wait_for_the_object_storage(desk, monkeypatch):
+def test_a_run_ends_where_files_of_statements_wait_for_the_object_storage(ordering, monkeypatch):
     for field in (1, 2, 3):
-        desk.take(field)
-    desk.check()
-    for view in desk.store.results.iter_all():
-        label(desk.lab, view.id, "G8", at=AT)
-        desk.lab.archive.thumbnail_path(view.sha256, view.page).unlink()  # only there
+        ordering.take(field)
+    ordering.check()
+    for view in ordering.store.results.iter_all():
+        label(ordering.lab, view.id, "G8", at=AT)
+        ordering.lab.archive.thumbnail_path(view.sha256, view.page).unlink()  # only there
     monkeypatch.setenv("AGENT_STORE__OBJECTS", "s3://statements/lab")
     monkeypatch.setenv("AGENT_STORE__OBJECTS_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "lab")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     keeper = StatementKeeper(
-        read(desk.folder / "agent.toml"), desk.store, now=lambda: AT, position=Position(0, 0)
+        read(ordering.folder / "agent.toml"),
+        ordering.store,
+        now=lambda: AT,
+        position=Position(0, 0),
     )
 
     said = keeper.finish()
 
     assert said.startswith("files of statements: s3://statements/lab does not answer")
-    assert [each.conformity for each in desk.store.statements.all("4711")] == ["conforms"]
-    assert len(desk.store.statements.lacking("pdf", 20)) == 1
+    assert [each.conformity for each in ordering.store.statements.all("4711")] == ["conforms"]
+    assert len(ordering.store.statements.lacking("pdf", 20)) == 1
 
 
 @pytest.mark.parametrize("read_it", ["pdf", "json", "customer", "api"])
@@ -573,7 +579,7 @@ def test_who_reads_a_statement_decides_none_of_its_fields_blind(lab, read_it):
         "api": "/api/v1/orders/4711/report.pdf",
     }.get(read_it, f"/statements/{statement.sha256}.{read_it}")
 
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as browser:
         browser.post("/review/name", data={"by": "Rita"})
         before = browser.get(f"/review/{hidden}").text
         assert browser.get(address).status_code == 200

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from labs.ordering import AT, BUNDLE, DEMAND, Desk
+from labs.ordering import AT, BUNDLE, DEMAND, OrderingLab
 from labs.pipeline import Parrot
 from labs.small import past, write_labelled
 
@@ -20,38 +20,38 @@ from agent.settings import read
 
 
 @pytest.fixture
-def desk(tmp_path, capsys):
-    desk = Desk(tmp_path, capsys)
-    yield desk
-    desk.store.close()
+def ordering(tmp_path, capsys):
+    ordering = OrderingLab(tmp_path, capsys)
+    yield ordering
+    ordering.store.close()
 
 
-def trace(desk, *words, folder="out"):
+def trace(ordering, *words, folder="out"):
     """Trace into a folder; exit code, `trace.json` and the page come back."""
-    target = desk.folder / folder
-    code = desk.agent("orders", "trace", words[0], target, "--by", "R. Stahl", *words[1:])
+    target = ordering.folder / folder
+    code = ordering.agent("orders", "trace", words[0], target, "--by", "R. Stahl", *words[1:])
     if not target.exists():
         return code, {}, ""
     document = json.loads((target / "trace.json").read_text("utf-8"))
     return code, document, (target / "trace.html").read_text("utf-8")
 
 
-def conforming(desk):
-    ids = [desk.take(field) for field in (1, 2, 3)]
+def conforming(ordering):
+    ids = [ordering.take(field) for field in (1, 2, 3)]
     for one in ids:
-        desk.confirm(one)
+        ordering.confirm(one)
     return ids
 
 
 # --- the folder ---------------------------------------------------------------------------------
 
 
-def test_a_trace_says_all_that_stands_behind_an_order(desk):
-    ids = conforming(desk)
-    desk.check()
-    freeze(desk)
+def test_a_trace_says_all_that_stands_behind_an_order(ordering):
+    ids = conforming(ordering)
+    ordering.check()
+    freeze(ordering)
 
-    code, document, page = trace(desk, "4711")
+    code, document, page = trace(ordering, "4711")
 
     (order,), first = document["orders"], document["fields"][0]
     assert code == 0
@@ -67,16 +67,16 @@ def test_a_trace_says_all_that_stands_behind_an_order(desk):
     assert "metadata: 0.12 µm per pixel" in page
     assert "code G8" in page
     assert "ring-a, version 1" in page
-    assert (desk.folder / "out" / "specifications" / "ring-a-1.json").is_file()
+    assert (ordering.folder / "out" / "specifications" / "ring-a-1.json").is_file()
 
 
-def test_a_german_page_has_german_words_and_its_json_english_ones(desk):
-    conforming(desk)
-    desk.check()
-    with (desk.folder / "agent.toml").open("a", encoding="utf-8") as file:
+def test_a_german_page_has_german_words_and_its_json_english_ones(ordering):
+    conforming(ordering)
+    ordering.check()
+    with (ordering.folder / "agent.toml").open("a", encoding="utf-8") as file:
         file.write('\n[report]\nlanguage = "de"\n')
 
-    code, document, page = trace(desk, "4711")
+    code, document, page = trace(ordering, "4711")
 
     assert code == 0
     assert '<html lang="de">' in page
@@ -87,12 +87,12 @@ def test_a_german_page_has_german_words_and_its_json_english_ones(desk):
     assert document["orders"][0]["conformity"] == "conforms"
 
 
-def test_every_file_of_a_trace_is_named_with_its_hash(desk):
-    (first, *_) = conforming(desk)
+def test_every_file_of_a_trace_is_named_with_its_hash(ordering):
+    (first, *_) = conforming(ordering)
 
-    trace(desk, "4711")
+    trace(ordering, "4711")
 
-    folder = desk.folder / "out"
+    folder = ordering.folder / "out"
     lines = (folder / "SHA256SUMS").read_text("utf-8").splitlines()
     sums = {name: sum_ for sum_, name in (line.split("  ") for line in lines)}
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -104,36 +104,36 @@ def test_every_file_of_a_trace_is_named_with_its_hash(desk):
     )
 
 
-def test_the_page_asks_the_network_for_nothing_and_escapes_what_people_typed(desk):
-    desk.take(1, specimen="<b>7</b>")
+def test_the_page_asks_the_network_for_nothing_and_escapes_what_people_typed(ordering):
+    ordering.take(1, specimen="<b>7</b>")
 
-    _, _, page = trace(desk, "4711")
+    _, _, page = trace(ordering, "4711")
 
     assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page) == []
     assert "&lt;b&gt;7&lt;/b&gt;" in page
     assert "<b>7</b>" not in page
 
 
-def test_a_folder_that_is_there_is_left_as_it_is_and_nothing_is_stated(desk):
-    conforming(desk)
-    (desk.folder / "out").mkdir()
-    (desk.folder / "out" / "mine.txt").write_text("mine")
+def test_a_folder_that_is_there_is_left_as_it_is_and_nothing_is_stated(ordering):
+    conforming(ordering)
+    (ordering.folder / "out").mkdir()
+    (ordering.folder / "out" / "mine.txt").write_text("mine")
 
-    assert desk.agent("orders", "trace", "4711", desk.folder / "out") == 2
+    assert ordering.agent("orders", "trace", "4711", ordering.folder / "out") == 2
 
-    assert "already there, and is left as it is" in desk.err
-    assert [path.name for path in (desk.folder / "out").iterdir()] == ["mine.txt"]
-    assert desk.store.records.all("statement") == []
+    assert "already there, and is left as it is" in ordering.err
+    assert [path.name for path in (ordering.folder / "out").iterdir()] == ["mine.txt"]
+    assert ordering.store.records.all("statement") == []
 
 
-def test_superseded_fields_stay_in_the_trace_with_reason_and_person(desk):
-    coarse = desk.take(1, "G7")
+def test_superseded_fields_stay_in_the_trace_with_reason_and_person(ordering):
+    coarse = ordering.take(1, "G7")
     words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
-    desk.agent("orders", "supersede", "4711", "--specimen", "01", *words)
-    desk.at = datetime.now(UTC)
-    conforming(desk)
+    ordering.agent("orders", "supersede", "4711", "--specimen", "01", *words)
+    ordering.at = datetime.now(UTC)
+    conforming(ordering)
 
-    _, document, page = trace(desk, "4711")
+    _, document, page = trace(ordering, "4711")
 
     (old,) = [field for field in document["fields"] if field["id"] == coarse]
     assert old["place"] == "specimen 01, preparation 1"
@@ -142,11 +142,11 @@ def test_superseded_fields_stay_in_the_trace_with_reason_and_person(desk):
     assert "specimen prepared again (too dark)" in page
 
 
-def test_a_failed_check_of_that_day_is_in_the_trace(desk):
-    conforming(desk)
-    desk.check(passed=False)
+def test_a_failed_check_of_that_day_is_in_the_trace(ordering):
+    conforming(ordering)
+    ordering.check(passed=False)
 
-    _, document, page = trace(desk, "4711")
+    _, document, page = trace(ordering, "4711")
 
     assert document["orders"][0]["conformity"] == "undecided"
     assert document["fields"][0]["held"].startswith("the control check of 2026-11-24 09:00 UTC")
@@ -156,22 +156,25 @@ def test_a_failed_check_of_that_day_is_in_the_trace(desk):
 # --- statements and amendments ------------------------------------------------------------------
 
 
-def freeze(desk):
+def freeze(ordering):
     """Let the agent freeze what changed, as its service does."""
     keeper = StatementKeeper(
-        read(desk.folder / "agent.toml"), desk.store, now=lambda: AT, position=Position(0, 0)
+        read(ordering.folder / "agent.toml"),
+        ordering.store,
+        now=lambda: AT,
+        position=Position(0, 0),
     )
     return keeper.freeze_touched()
 
 
-def test_a_correction_is_an_amendment_and_the_earlier_statement_stays_readable(desk):
-    (first, *_) = conforming(desk)
-    desk.check()
-    freeze(desk)
-    desk.confirm(first, "G7", "looked again")
-    freeze(desk)
+def test_a_correction_is_an_amendment_and_the_earlier_statement_stays_readable(ordering):
+    (first, *_) = conforming(ordering)
+    ordering.check()
+    freeze(ordering)
+    ordering.confirm(first, "G7", "looked again")
+    freeze(ordering)
 
-    code, document, page = trace(desk, "4711", folder="second")
+    code, document, page = trace(ordering, "4711", folder="second")
 
     (order,) = document["orders"]
     earlier, amended = order["statements"]
@@ -179,30 +182,30 @@ def test_a_correction_is_an_amendment_and_the_earlier_statement_stays_readable(d
     assert earlier["document"]["conformity"] == "conforms"
     assert amended["document"]["conformity"] == "does_not_conform"
     assert f"field {first}: G8 by Ada, now G7 by Ada" in amended["changed"]
-    kept = desk.folder / "second" / "statements" / "4711-1.json"
+    kept = ordering.folder / "second" / "statements" / "4711-1.json"
     assert hashlib.sha256(kept.read_bytes()).hexdigest() == earlier["sha256"]
     assert json.loads(kept.read_bytes())["document"] == earlier["document"]
     assert "Statement 1: conforms" in page
     assert "Statement 2: does not conform" in page
 
 
-def test_a_trace_writes_nothing_into_the_database(desk):
-    conforming(desk)
-    freeze(desk)
-    (desk.folder / "specifications.toml").write_text(DEMAND.replace("= 3", "= 2"), "utf-8")
-    before = (desk.folder / "data" / "martensight.db").read_bytes()
-    acts = [entry.act for entry in desk.store.audit_log.iter_acts()]
+def test_a_trace_writes_nothing_into_the_database(ordering):
+    conforming(ordering)
+    freeze(ordering)
+    (ordering.folder / "specifications.toml").write_text(DEMAND.replace("= 3", "= 2"), "utf-8")
+    before = (ordering.folder / "data" / "martensight.db").read_bytes()
+    acts = [entry.act for entry in ordering.store.audit_log.iter_acts()]
 
-    trace(desk, "4711", "--by", "Ada")
+    trace(ordering, "4711", "--by", "Ada")
 
-    assert [entry.act for entry in desk.store.audit_log.iter_acts()] == acts
-    assert (desk.folder / "data" / "martensight.db").read_bytes() == before
+    assert [entry.act for entry in ordering.store.audit_log.iter_acts()] == acts
+    assert (ordering.folder / "data" / "martensight.db").read_bytes() == before
 
 
-def test_an_order_without_a_statement_says_so(desk):
-    desk.take(1)
+def test_an_order_without_a_statement_says_so(ordering):
+    ordering.take(1)
 
-    _, document, page = trace(desk, "4711")
+    _, document, page = trace(ordering, "4711")
 
     assert document["orders"][0]["statements"] == []
     assert "None was made yet: the order is still undecided." in page
@@ -233,44 +236,44 @@ def test_a_change_is_said_in_a_few_words():
 # --- what a word names --------------------------------------------------------------------------
 
 
-def test_a_heat_leads_to_all_its_orders(desk):
+def test_a_heat_leads_to_all_its_orders(ordering):
     for order in ("4711", "4712"):
-        desk.take(1, order=order, keys={"heat": "H7"})
-    desk.take(1, order="4713", keys={"heat": "H8"})
+        ordering.take(1, order=order, keys={"heat": "H7"})
+    ordering.take(1, order="4713", keys={"heat": "H8"})
 
-    _, document, _ = trace(desk, "H7")
+    _, document, _ = trace(ordering, "H7")
 
     assert document["kind"] == "heat"
     assert [order["order"] for order in document["orders"]] == ["4711", "4712"]
 
 
-def test_a_word_that_names_two_things_is_refused_until_it_is_said_which(desk):
-    desk.take(1, order="4711", keys={"heat": "4712"})
-    desk.take(1, order="4712")
+def test_a_word_that_names_two_things_is_refused_until_it_is_said_which(ordering):
+    ordering.take(1, order="4711", keys={"heat": "4712"})
+    ordering.take(1, order="4712")
 
-    torn, _, _ = trace(desk, "4712")
-    sentence = desk.err
-    _, document, _ = trace(desk, "4712", "--as", "heat")
+    torn, _, _ = trace(ordering, "4712")
+    sentence = ordering.err
+    _, document, _ = trace(ordering, "4712", "--as", "heat")
 
     assert torn == 2
     assert "'4712' names an order and a heat; say which with --as order" in sentence
     assert [order["order"] for order in document["orders"]] == ["4711"]
 
 
-def test_an_id_leads_to_one_field_and_states_nothing(desk):
-    (first, *_) = conforming(desk)
+def test_an_id_leads_to_one_field_and_states_nothing(ordering):
+    (first, *_) = conforming(ordering)
 
-    _, document, _ = trace(desk, first)
+    _, document, _ = trace(ordering, first)
 
     assert [field["id"] for field in document["fields"]] == [first]
     assert document["orders"][0]["order"] == "4711"
-    assert desk.store.records.all("statement") == []
+    assert ordering.store.records.all("statement") == []
 
 
-def test_a_field_of_no_order_is_traced_alone(desk):
-    stray = desk.take(1, keys={"order": "", "specimen": ""})
+def test_a_field_of_no_order_is_traced_alone(ordering):
+    stray = ordering.take(1, keys={"order": "", "specimen": ""})
 
-    _, document, page = trace(desk, stray)
+    _, document, page = trace(ordering, stray)
 
     assert document["orders"] == []
     assert [field["id"] for field in document["fields"]] == [stray]
@@ -284,11 +287,11 @@ def test_a_field_of_no_order_is_traced_alone(desk):
         (("4711", "--as", "batch"), "--as: one of order, heat, id, found 'batch'"),
     ],
 )
-def test_a_word_that_names_nothing_is_said(desk, words, sentence):
-    desk.take(1)
+def test_a_word_that_names_nothing_is_said(ordering, words, sentence):
+    ordering.take(1)
 
-    assert desk.agent("orders", "trace", *words) == 2
-    assert sentence in desk.err
+    assert ordering.agent("orders", "trace", *words) == 2
+    assert sentence in ordering.err
 
 
 # --- judged again -------------------------------------------------------------------------------
@@ -301,20 +304,20 @@ def test_a_word_that_names_nothing_is_said(desk, words, sentence):
         ("G7", Sameness.DIFFERENT, "structure code G8 then, G7 now"),
     ],
 )
-def test_the_archived_crop_is_judged_again(desk, says, outcome, sentence):
-    view = desk.store.results.find(desk.take(1))
+def test_the_archived_crop_is_judged_again(ordering, says, outcome, sentence):
+    view = ordering.store.results.find(ordering.take(1))
 
-    again = judge_again(view, desk.lab.archive, Parrot(BUNDLE, says))
+    again = judge_again(view, ordering.lab.archive, Parrot(BUNDLE, says))
 
     assert again.outcome is outcome
     assert again.sentence.startswith(sentence)
 
 
-def test_another_answer_in_another_precision_is_no_difference(desk):
-    view = desk.store.results.find(desk.take(1))
+def test_another_answer_in_another_precision_is_no_difference(ordering):
+    view = ordering.store.results.find(ordering.take(1))
     view = replace(view, result=replace(view.result, precision="bf16"))
 
-    same, other = (judge_again(view, desk.lab.archive, Parrot(BUNDLE, s)) for s in ("G8", "G7"))
+    same, other = (judge_again(view, ordering.lab.archive, Parrot(BUNDLE, s)) for s in ("G8", "G7"))
 
     assert same.outcome is Sameness.SAME
     assert other.outcome is Sameness.NOT_POSSIBLE
@@ -324,9 +327,9 @@ def test_another_answer_in_another_precision_is_no_difference(desk):
     )
 
 
-def test_a_crop_that_is_no_longer_what_was_archived_is_different(desk):
-    view = desk.store.results.find(desk.take(1))
-    archive = Archive(desk.folder / "data")
+def test_a_crop_that_is_no_longer_what_was_archived_is_different(ordering):
+    view = ordering.store.results.find(ordering.take(1))
+    archive = Archive(ordering.folder / "data")
     path = archive.crop_path(view.sha256, 0)
     view.artefacts["crop"] = hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(path.read_bytes() + b"\0")

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 from labs import lab as pages_lab
-from labs.ordering import AT, BUNDLE, VALIDATED, Desk
+from labs.ordering import AT, BUNDLE, VALIDATED, OrderingLab
 from labs.small import twin_of
 
 from agent.archive import Archive
@@ -29,18 +29,18 @@ SINCE = AT - timedelta(days=90)
 
 
 @pytest.fixture
-def desk(tmp_path, capsys):
-    desk = Desk(tmp_path, capsys)
-    yield desk
-    desk.store.close()
+def ordering(tmp_path, capsys):
+    ordering = OrderingLab(tmp_path, capsys)
+    yield ordering
+    ordering.store.close()
 
 
-def allow(desk):
+def allow(ordering):
     """Let the model alone say "conforms" under the bundle at work, the day before."""
     before = AT - timedelta(days=1)
-    method_validation.save_record(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=before)
+    method_validation.save_record(ordering.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=before)
     method_validation.set_permission(
-        desk.store,
+        ordering.store,
         "100Cr6",
         on=True,
         bundle=BUNDLE,
@@ -49,33 +49,33 @@ def allow(desk):
         reason="valid",
         at=before,
     )
-    desk.check()
-    desk.promote()
+    ordering.check()
+    ordering.promote()
 
 
-def answer(desk, public_id, code, *reasons, role="shadow"):
+def answer(ordering, public_id, code, *reasons, role="shadow"):
     """Let the candidate answer about a field."""
     prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
     handling = Handling.REVIEW if reasons else Handling.AUTOMATIC
     verdict = TriageVerdict(handling, tuple(Reason(reason) for reason in reasons))
     finding = MicrographResult({}, {}, {}, prediction, verdict)
-    assert desk.store.results.add(public_id, finding, role=role, at=AT)
+    assert ordering.store.results.add(public_id, finding, role=role, at=AT)
 
 
-def found(desk, *, has_crop=lambda _: True):
-    settings = read(desk.folder / "agent.toml")
-    lab = load_policy(settings, desk.store, default_taxonomy(), now=AT)
-    return compute_impact(desk.store, lab, NEW, since=SINCE, has_crop=has_crop)
+def found(ordering, *, has_crop=lambda _: True):
+    settings = read(ordering.folder / "agent.toml")
+    lab = load_policy(settings, ordering.store, default_taxonomy(), now=AT)
+    return compute_impact(ordering.store, lab, NEW, since=SINCE, has_crop=has_crop)
 
 
-def test_an_order_that_would_not_conform_any_more_is_named_with_its_field(desk):
-    allow(desk)
-    ids = [desk.take(field) for field in (1, 2, 3)]
-    assert desk.order()["conformity"] == "conforms"
+def test_an_order_that_would_not_conform_any_more_is_named_with_its_field(ordering):
+    allow(ordering)
+    ids = [ordering.take(field) for field in (1, 2, 3)]
+    assert ordering.order()["conformity"] == "conforms"
     for one, code in zip(ids, ("G8", "G7", "G8"), strict=True):
-        answer(desk, one, code)
+        answer(ordering, one, code)
 
-    said = found(desk)
+    said = found(ordering)
 
     (order,) = said.changed
     assert (order.number, order.before, order.after) == ("4711", "conforms", "undecided")
@@ -85,46 +85,50 @@ def test_an_order_that_would_not_conform_any_more_is_named_with_its_field(desk):
     assert (said.orders, said.fields, said.unasked) == (1, 3, 0)
 
 
-def test_the_same_answers_change_nothing_though_the_lab_allows_only_the_other_bundle(desk):
-    allow(desk)
-    ids = [desk.take(field) for field in (1, 2, 3)]
+def test_the_same_answers_change_nothing_though_the_lab_allows_only_the_other_bundle(ordering):
+    allow(ordering)
+    ids = [ordering.take(field) for field in (1, 2, 3)]
     for one in ids:
-        answer(desk, one, "G8", "out_of_scope")
+        answer(ordering, one, "G8", "out_of_scope")
 
-    said = found(desk)
+    said = found(ordering)
 
     assert (said.changed, said.flips) == ((), ())
     assert "No validation record of 100Cr6 names 20261125-beefbeef" in said.notes[0]
 
 
-def test_what_a_person_decided_stands_under_any_bundle(desk):
-    ids = [desk.take(field) for field in (1, 2, 3)]
+def test_what_a_person_decided_stands_under_any_bundle(ordering):
+    ids = [ordering.take(field) for field in (1, 2, 3)]
     for one in ids:
-        desk.confirm(one)
-        answer(desk, one, "G7")
+        ordering.confirm(one)
+        answer(ordering, one, "G7")
 
-    said = found(desk)
+    said = found(ordering)
 
     assert said.changed == ()
     assert [flip.decided for flip in said.flips] == ["G8", "G8", "G8"]
 
 
-def test_fields_nobody_asked_about_are_counted_and_pruned_ones_apart(desk):
-    ids = [desk.take(field) for field in (1, 2, 3)]
-    answer(desk, ids[0], "G8")
+def test_fields_nobody_asked_about_are_counted_and_pruned_ones_apart(ordering):
+    ids = [ordering.take(field) for field in (1, 2, 3)]
+    answer(ordering, ids[0], "G8")
 
-    said = found(desk, has_crop=lambda view: view.id == ids[1])
+    said = found(ordering, has_crop=lambda view: view.id == ids[1])
 
     assert (said.fields, said.unasked, said.lost) == (1, 1, 1)
 
 
-def test_without_a_compared_field_the_page_says_not_known_and_what_finds_it_out(desk):
+def test_without_a_compared_field_the_page_says_not_known_and_what_finds_it_out(ordering):
     for field in (1, 2, 3):
-        desk.take(field)
-    said = found(desk)
+        ordering.take(field)
+    said = found(ordering)
 
     page = save_impact(
-        said, desk.folder / "record", Archive(desk.folder / "data"), site="Plant 1", at="now"
+        said,
+        ordering.folder / "record",
+        Archive(ordering.folder / "data"),
+        site="Plant 1",
+        at="now",
     )
 
     text = page.read_text("utf-8")
@@ -135,46 +139,50 @@ def test_without_a_compared_field_the_page_says_not_known_and_what_finds_it_out(
     assert "bg-attention" in text
 
 
-def test_where_some_fields_were_compared_the_headline_names_how_many(desk):
-    ids = [desk.take(field) for field in (1, 2, 3)]
-    answer(desk, ids[0], "G8")
+def test_where_some_fields_were_compared_the_headline_names_how_many(ordering):
+    ids = [ordering.take(field) for field in (1, 2, 3)]
+    answer(ordering, ids[0], "G8")
 
-    some = format_headline(found(desk))
+    some = format_headline(found(ordering))
     for one in ids[1:]:
-        answer(desk, one, "G8")
+        answer(ordering, one, "G8")
 
     assert some == "The conformity of at least 0 of 1 order would change: 1 of 3 fields compared"
-    assert format_headline(found(desk)) == "The conformity of 0 of 1 order would change"
+    assert format_headline(found(ordering)) == "The conformity of 0 of 1 order would change"
 
 
-def test_where_every_crop_is_gone_no_run_is_offered_that_finds_nothing_out(desk):
-    desk.take(1)
+def test_where_every_crop_is_gone_no_run_is_offered_that_finds_nothing_out(ordering):
+    ordering.take(1)
 
-    said = found(desk, has_crop=lambda _: False)
+    said = found(ordering, has_crop=lambda _: False)
 
     assert format_headline(said) == "Not known: 0 of 1 field compared"
     assert "reprocess" not in " ".join(list_sentences(said))
 
 
-def test_nothing_that_counts_is_changed_by_asking(desk):
-    ids = [desk.take(field) for field in (1, 2, 3)]
+def test_nothing_that_counts_is_changed_by_asking(ordering):
+    ids = [ordering.take(field) for field in (1, 2, 3)]
     for one in ids:
-        answer(desk, one, "G7", "uncertain")
-    before = desk.order()
+        answer(ordering, one, "G7", "uncertain")
+    before = ordering.order()
 
-    found(desk)
+    found(ordering)
 
-    assert desk.order() == before
-    assert desk.store.review_queue.count() == 0
+    assert ordering.order() == before
+    assert ordering.store.review_queue.count() == 0
 
 
-def test_what_was_shown_is_known_again_by_its_hash_and_the_page_has_the_picture(desk):
-    ids = [desk.take(field) for field in (1, 2, 3)]
-    answer(desk, ids[0], "G7")
-    said = found(desk)
+def test_what_was_shown_is_known_again_by_its_hash_and_the_page_has_the_picture(ordering):
+    ids = [ordering.take(field) for field in (1, 2, 3)]
+    answer(ordering, ids[0], "G7")
+    said = found(ordering)
 
     page = save_impact(
-        said, desk.folder / "record", Archive(desk.folder / "data"), site="Plant 1", at="now"
+        said,
+        ordering.folder / "record",
+        Archive(ordering.folder / "data"),
+        site="Plant 1",
+        at="now",
     )
 
     text = page.read_text("utf-8")
@@ -184,18 +192,22 @@ def test_what_was_shown_is_known_again_by_its_hash_and_the_page_has_the_picture(
     assert document["flips"][0]["id"] == ids[0]
     assert 'src="data:image/jpeg;base64,' in text
     assert 'href="http' not in text
-    assert found(desk).sha256() == said.sha256()
+    assert found(ordering).sha256() == said.sha256()
 
 
-def test_a_page_of_very_many_flips_says_how_many_it_leaves_out(desk):
-    ids = [desk.take(field) for field in (1, 2)]
+def test_a_page_of_very_many_flips_says_how_many_it_leaves_out(ordering):
+    ids = [ordering.take(field) for field in (1, 2)]
     for one in ids:
-        answer(desk, one, "G7")
-    said = found(desk)
+        answer(ordering, one, "G7")
+    said = found(ordering)
     many = replace(said, flips=said.flips * MOST)
 
     page = save_impact(
-        many, desk.folder / "record", Archive(desk.folder / "nothing"), site="Plant 1", at="now"
+        many,
+        ordering.folder / "record",
+        Archive(ordering.folder / "nothing"),
+        site="Plant 1",
+        at="now",
     )
 
     assert f"{MOST} more are in the JSON file" in page.read_text("utf-8")

@@ -9,7 +9,7 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import HOME, desk_of, minutes
+from labs.lab import HOME, minutes, web_of
 from labs.shell import Shell
 from labs.words import Words, english_in
 
@@ -248,7 +248,7 @@ def test_a_plan_is_made_once_and_of_known_codes(shell):
 
 
 def test_the_page_of_the_round_robins_leads_to_the_analyses(shell):
-    browser = TestClient(create_app(desk_of(shell.lab)), base_url=HOME)
+    browser = TestClient(create_app(web_of(shell.lab)), base_url=HOME)
     play(shell, shell.plan())
     before = browser.get("/roundrobin").text
     shell.agent("msa", "report", NAME)

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, SETTINGS, desk_of, minutes
+from labs.lab import DAY, HOME, SETTINGS, minutes, web_of
 from labs.rounds import AT, NAME, Round, independent, lab_in, play, seat_of, written
 
 from agent.errors import UsageError
@@ -236,7 +236,7 @@ def test_the_page_of_a_disputed_micrograph_says_why_it_is_there(tmp_path):
     round_.lab.store.campaigns.close(NAME, by="Lea", at=AT)
     round_.lab.store.campaigns.ask_again(NAME, round_.ids, by="Lea", at=AT)
 
-    with TestClient(create_app(desk_of(round_.lab)), base_url=HOME) as browser:
+    with TestClient(create_app(web_of(round_.lab)), base_url=HOME) as browser:
         page = browser.get(f"/review/{round_.ids[0]}").text
         assert "Raters disagree" in browser.get("/review").text
     round_.lab.store.close()

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import HOME, desk_of
+from labs.lab import HOME, web_of
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.service.health.meter import Meter
@@ -36,8 +36,8 @@ def meter(clock):
 def asked(lab, meter, problems=None):
     """Return what Prometheus is told of what the meter wrote, (name, labels) → value."""
     meter.write(lab.folder / MEASURES, problems or Problems())
-    desk = dataclasses.replace(desk_of(lab), measures=lab.folder / MEASURES)
-    with TestClient(create_app(desk), base_url=HOME) as client:
+    web = dataclasses.replace(web_of(lab), measures=lab.folder / MEASURES)
+    with TestClient(create_app(web), base_url=HOME) as client:
         answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     return {
@@ -104,6 +104,6 @@ def test_a_source_of_any_name_is_told(lab, meter):
 
 
 def test_without_an_agent_the_database_is_told(lab):
-    desk = dataclasses.replace(desk_of(lab), measures=lab.folder / MEASURES)
-    with TestClient(create_app(desk), base_url=HOME) as client:
+    web = dataclasses.replace(web_of(lab), measures=lab.folder / MEASURES)
+    with TestClient(create_app(web), base_url=HOME) as client:
         assert "martensight_review_waiting 0.0" in client.get("/metrics").text

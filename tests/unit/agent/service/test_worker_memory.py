@@ -37,7 +37,7 @@ class Rounds:
 
 
 @dataclass
-class Desk:
+class RecordingPool:
     """A pool that records what it is told to do."""
 
     now_s: float = 0.0
@@ -51,25 +51,25 @@ class Desk:
 
 
 def test_the_processes_that_read_release_memory_and_end_once_no_file_comes_for_long():
-    desk, rounds = Desk(), Rounds([1, 0, 0, 0, 0, 1, 0, 0])
-    worker = _work_with(rounds, desk, steady=lambda: desk.now_s)
+    pool, rounds = RecordingPool(), Rounds([1, 0, 0, 0, 0, 1, 0, 0])
+    worker = _work_with(rounds, pool, steady=lambda: pool.now_s)
 
     for at_s in (0, 20, 31, REST_AFTER_S + 1, 2000, 2001, 2032, 2001 + REST_AFTER_S + 1):
-        desk.now_s = at_s
+        pool.now_s = at_s
         worker.run_round()
 
-    assert desk.acts == [("release", 31), ("rest", 601.0), ("release", 2032), ("rest", 2602.0)]
+    assert pool.acts == [("release", 31), ("rest", 601.0), ("release", 2032), ("rest", 2602.0)]
 
 
 def test_the_processes_that_read_end_where_no_file_came_since_the_start():
-    desk, rounds = Desk(), Rounds([0, 0])
-    worker = _work_with(rounds, desk, steady=lambda: desk.now_s)
+    pool, rounds = RecordingPool(), Rounds([0, 0])
+    worker = _work_with(rounds, pool, steady=lambda: pool.now_s)
 
     for at_s in (0, REST_AFTER_S + 1):
-        desk.now_s = at_s
+        pool.now_s = at_s
         worker.run_round()
 
-    assert desk.acts == [("rest", REST_AFTER_S + 1)]
+    assert pool.acts == [("rest", REST_AFTER_S + 1)]
 
 
 def test_a_round_follows_at_once_while_a_file_is_in_hand():

@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from labs.accounts import PASSWORD, Clock
 from labs.bundles import two_bundles
-from labs.lab import HOME, desk_of
+from labs.lab import HOME, web_of
 from servers.pages import PROMISED
 
 from agent.web import create_app
@@ -21,8 +21,8 @@ def clock():
 @pytest.fixture
 def browser_of(lab, clock):
     """Open a browser of its own, logged in where a name is given."""
-    desk = replace(desk_of(lab), now=clock)
-    application = create_app(desk, idle=timedelta(minutes=30))
+    web = replace(web_of(lab), now=clock)
+    application = create_app(web, idle=timedelta(minutes=30))
 
     def opened(name=None, password=PASSWORD):
         browser = TestClient(application, base_url=HOME, follow_redirects=False, headers=PROMISED)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, Lab, desk_of
+from labs.lab import DAY, HOME, Lab, web_of
 from starlette.responses import PlainTextResponse
 
 from agent.store import Store
@@ -36,7 +36,7 @@ def open_site(lab: Lab, site: str) -> Store:
 
 
 def test_every_route_has_a_role_and_every_role_has_routes(lab):
-    routes = routes_of(create_app(desk_of(lab)))
+    routes = routes_of(create_app(web_of(lab)))
 
     assert sorted(routes) == sorted(NEEDED)
     assert len(NEEDED) == sum(map(len, DECLARED.values()))
@@ -47,7 +47,7 @@ def test_each_route_of_the_api_refuses_a_parameter_that_it_does_not_know(lab):
     public_id = lab.take("G8", order="4711", specimen="1")
     names = {"public_id": public_id, "number": "4711", "kind": "pdf", "name": "x"}
     tried, refused = 0, {}
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as client:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as client:
         for route in NEEDED:
             method, _, path = route.partition(" ")
             if not path.startswith("/api/") or path.endswith("openapi.json"):
@@ -83,7 +83,7 @@ def test_the_path_counts_and_nothing_that_the_sender_writes_next_to_it(lab):
         "path": "/review",
         "query_string": b"",
         "headers": [(b"host", b"127.0.0.1/rate/x?"), (b"x-forwarded-prefix", b"/static")],
-        "app": create_app(desk_of(lab)),
+        "app": create_app(web_of(lab)),
     }
 
     assert find_needed_role(scope) == "viewer"
@@ -92,7 +92,7 @@ def test_the_path_counts_and_nothing_that_the_sender_writes_next_to_it(lab):
 @pytest.fixture
 def reached(lab):
     """Return which of the routes a cookie or a token reaches: the real routes, no answers."""
-    application = create_app(desk_of(lab))
+    application = create_app(web_of(lab))
 
     async def answer(scope, receive, send):
         await PlainTextResponse("reached")(scope, receive, send)

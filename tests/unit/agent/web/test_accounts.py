@@ -17,7 +17,7 @@ from argon2 import PasswordHasher, Type, extract_parameters
 from hypothesis import given
 from hypothesis import strategies as st
 from labs.accounts import AT, PASSWORD, let_in
-from labs.lab import desk_of
+from labs.lab import web_of
 from servers.pages import form_of
 from typer.testing import CliRunner
 
@@ -792,7 +792,7 @@ def certificate(tmp_path):
 def test_with_a_certificate_the_page_is_https_and_its_cookie_stays_there(lab, certificate):
     made, key = map(str, certificate)
     let_in(lab, "Ann", "reviewer")
-    pages = Pages(create_app(desk_of(lab)), WebSection(port=0, certificate=made, key=key))
+    pages = Pages(create_app(web_of(lab)), WebSection(port=0, certificate=made, key=key))
     pages.start()
     sent = f"name=Ann&password={PASSWORD.replace(' ', '+')}".encode()
     request = urllib.request.Request(f"{pages.url}/login", sent)  # noqa: S310 - ours
@@ -830,7 +830,7 @@ def test_only_a_proxy_of_the_settings_says_from_where_a_request_comes(
     lab, proxies, secure, trusted
 ):
     let_in(lab, "Ann", "reviewer")
-    pages = Pages(create_app(desk_of(lab)), WebSection(port=0, proxies=proxies))
+    pages = Pages(create_app(web_of(lab)), WebSection(port=0, proxies=proxies))
     pages.start()
     try:
         for number in range(21):
@@ -853,7 +853,7 @@ def test_a_certificate_without_its_key_is_refused(lab, certificate, missing):
     given_ = dict(zip(("certificate", "key"), map(str, certificate), strict=True)) | {missing: ""}
 
     with pytest.raises(BadSettingsError, match="belong together"):
-        Pages(create_app(desk_of(lab)), WebSection(port=0, **given_))
+        Pages(create_app(web_of(lab)), WebSection(port=0, **given_))
 
 
 def test_a_certificate_that_is_none_is_refused(lab, tmp_path):
@@ -861,4 +861,4 @@ def test_a_certificate_that_is_none_is_refused(lab, tmp_path):
     wrong.write_text("no certificate")
 
     with pytest.raises(BadSettingsError, match="cannot be used"):
-        Pages(create_app(desk_of(lab)), WebSection(port=0, certificate=str(wrong), key=str(wrong)))
+        Pages(create_app(web_of(lab)), WebSection(port=0, certificate=str(wrong), key=str(wrong)))

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from hypothesis import HealthCheck, given, settings
 from labs.lab import NEXT_DAY as NOW
-from labs.lab import Lab, desk_of
+from labs.lab import Lab, web_of
 
 from agent.store.people import auth
 from agent.web import Inbox, create_app
@@ -38,8 +38,8 @@ def lab(tmp_path_factory):
 @pytest.fixture(scope="module")
 def operations(lab):
     inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: NOW)
-    desk = dataclasses.replace(desk_of(lab), inbox=inbox)
-    app = create_app(desk, hosts=["testserver"])
+    web = dataclasses.replace(web_of(lab), inbox=inbox)
+    app = create_app(web, hosts=["testserver"])
     document = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
     return [found.ok() for found in document.get_all_operations()]
 
@@ -87,7 +87,7 @@ def roles(tmp_path_factory):
         hashed = auth.hash_token(f"token of {role}")
         lab.store.accounts.add(role, kind="program", role=role, hashed=hashed, by="x", at=NOW)
     inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: NOW)
-    app = create_app(dataclasses.replace(desk_of(lab), inbox=inbox), hosts=["testserver"])
+    app = create_app(dataclasses.replace(web_of(lab), inbox=inbox), hosts=["testserver"])
     headers = {"Authorization": "Bearer token of admin"}
     document = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, headers=headers)
     yield [found.ok() for found in document.get_all_operations()]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from labs.lab import desk_of
+from labs.lab import web_of
 from servers.browser import grave
 from servers.pages import served
 
@@ -25,7 +25,7 @@ def test_search_selection_and_export_by_keyboard_and_pointer(lab, tab):
     for n in range(14):
         code = "G8" if n % 2 else "G7"
         lab.take(code, name=f"50050_{n:02d}_Rand.tif", order=f"A-47{n // 7:02d}")
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         tab.goto(f"{address}/models")
         tab.keyboard.press("/")
         assert tab.evaluate("document.activeElement.matches('[data-search]')")
@@ -77,7 +77,7 @@ def test_search_selection_and_export_by_keyboard_and_pointer(lab, tab):
 
 def test_a_review_is_requested_and_a_view_is_kept_with_the_enter_key(lab, tab):
     ids = [lab.take("G8") for _ in range(3)]
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         tab.goto(f"{address}/review/name?then=/archive?code=G8")
         tab.fill("#by", "Ann")
         with tab.expect_navigation():
@@ -104,7 +104,7 @@ def test_a_review_is_requested_and_a_view_is_kept_with_the_enter_key(lab, tab):
 def test_nothing_scrolls_sideways(lab, tab, width):
     lab.take("G8", name=f"{'x' * 90}.tif", order="A" * 60, heat="H" * 60)
     tab.set_viewport_size({"width": width, "height": 844})
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         for path in (f"/archive?q={'x' * 48}&code=G8", "/archive", "/history", "/review"):
             tab.goto(address + path)
             assert tab.evaluate(FITS), path
@@ -116,7 +116,7 @@ def test_several_are_labelled_once_each_was_on_screen_and_one_undo_takes_all_bac
     flagged = lab.take("G7", name="f_odd.tif", reasons=("strange",))
     lab.take("G7", name="f_blind.tif", reasons=("control_sample",))
     tab.set_viewport_size({"width": 820, "height": 700})
-    with served(replace(desk_of(lab), look_s=0.05)) as address:
+    with served(replace(web_of(lab), look_s=0.05)) as address:
         tab.goto(f"{address}/review/name?then=/archive?q=f")
         tab.fill("#by", "Ann")
         with tab.expect_navigation():
@@ -156,7 +156,7 @@ def test_a_bulk_act_is_readable_and_fits(lab, tab, axe, scheme):
     lab.take("G7", name=f"{'x' * 90}.tif", reasons=("strange",))
     lab.take("G7", name=f"{'y' * 90}.tif", reasons=("control_sample",))
     tab.emulate_media(color_scheme=scheme)
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         tab.goto(f"{address}/review/name?then=/archive")
         tab.fill("#by", "Ann")
         with tab.expect_navigation():

@@ -15,7 +15,7 @@ from functools import partial
 import pytest
 from fastapi.testclient import TestClient
 from labs.accounts import let_in
-from labs.lab import DAY, HOME, NEXT_DAY, TAXONOMY, desk_of
+from labs.lab import DAY, HOME, NEXT_DAY, TAXONOMY, web_of
 
 from agent.backup.verification import Outside, verify_trail
 from agent.files.csv_export import plain
@@ -41,7 +41,7 @@ NASTY = (
 
 @pytest.fixture
 def browser(lab):
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as client:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as client:
         client.cookies.set("reviewer", "Ann")
         yield client
 
@@ -127,7 +127,7 @@ def test_a_csv_of_hits_is_sent_while_they_are_read_and_in_the_words_of_its_reade
         public_id = lab.take("G8", name=f"f_{n}.tif")
         lab.store.labels.decide(public_id, Decision("cannot_tell", "Ann"), at=DAY)
     pieces: list[bytes] = []
-    app = create_app(desk_of(lab))
+    app = create_app(web_of(lab))
 
     async def counted(scope, receive, send):
         async def keep(message):
@@ -150,14 +150,14 @@ def test_a_csv_of_hits_is_sent_while_they_are_read_and_in_the_words_of_its_reade
 
 
 def test_a_code_that_the_grid_has_shown_makes_no_blind_decision(lab):
-    desk = desk_of(lab)
+    web = web_of(lab)
     shown = lab.take("G7", reasons=("uncertain",))
-    with TestClient(create_app(desk), base_url=HOME) as client:
+    with TestClient(create_app(web), base_url=HOME) as client:
         client.cookies.set("reviewer", "Ann")
         client.get("/archive")
 
     view = lab.store.results.find(shown)
-    assert desk.shown.has("Ann", view.result.id)
+    assert web.shown.has("Ann", view.result.id)
 
 
 def test_reviews_are_requested_with_a_reason_that_the_audit_log_keeps(lab, browser):
@@ -242,7 +242,7 @@ def test_roles_decide_who_searches_and_who_acts(lab):
         lab.store.accounts.add(
             role, kind="program", role=role, hashed=auth.hash_token(role * 9), by="x", at=DAY
         )
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as client:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as client:
         assert (
             client.get("/archive", follow_redirects=False).headers["location"].startswith("/login")
         )
@@ -586,8 +586,8 @@ def test_all_hits_of_a_search_are_taken_up_to_the_limit(lab, browser):
 @pytest.fixture
 def leads_browser(lab):
     policy = OrderPolicy(Specifications(), TAXONOMY, is_lead=lambda name: name == "Ann")
-    desk = replace(desk_of(lab), lab=lambda: policy)
-    with TestClient(create_app(desk), base_url=HOME) as client:
+    web = replace(web_of(lab), lab=lambda: policy)
+    with TestClient(create_app(web), base_url=HOME) as client:
         client.cookies.set("reviewer", "Ann")
         yield client
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import HOME, NEXT_DAY, desk_of
+from labs.lab import HOME, NEXT_DAY, web_of
 
 from agent.archive import Archive
 from agent.errors import BadSettingsError
@@ -36,8 +36,8 @@ def folder(tmp_path):
 
 @pytest.fixture
 def browser(lab, folder):
-    desk = replace(desk_of(lab), chart=Chart(folder))
-    with TestClient(create_app(desk), base_url=HOME) as client:
+    web = replace(web_of(lab), chart=Chart(folder))
+    with TestClient(create_app(web), base_url=HOME) as client:
         yield client
 
 
@@ -100,8 +100,8 @@ def test_a_folder_that_is_missing_is_refused_and_one_that_goes_is_named(lab, fol
             status=dict,
         )
 
-    desk = replace(desk_of(lab), chart=Chart(folder))
-    with TestClient(create_app(desk), base_url=HOME) as client:
+    web = replace(web_of(lab), chart=Chart(folder))
+    with TestClient(create_app(web), base_url=HOME) as client:
         folder.rename(tmp_path / "moved")
         answer = client.get("/chart")
     assert answer.status_code == 422
@@ -109,7 +109,7 @@ def test_a_folder_that_is_missing_is_refused_and_one_that_goes_is_named(lab, fol
 
 
 def test_without_a_chart_the_page_says_how_to_get_one(lab):
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as client:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as client:
         answer = client.get("/chart")
 
     assert answer.status_code == 404

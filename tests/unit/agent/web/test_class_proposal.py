@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 from labs.accounts import let_in
-from labs.lab import HOME, NEXT_DAY, desk_of
+from labs.lab import HOME, NEXT_DAY, web_of
 
 from agent.orders.specifications.taxonomy_changes import (
     close_proposal,
@@ -29,7 +29,7 @@ def browser(lab):
             lab.store, data=lab.folder, specifications=lab.folder / "none.toml"
         ),
     )
-    app = create_app(replace(desk_of(lab), taxonomy_setup=setup))
+    app = create_app(replace(web_of(lab), taxonomy_setup=setup))
     client = TestClient(app, base_url=HOME, follow_redirects=False)
     client.cookies.set("reviewer", "Ann")
     return client

@@ -11,7 +11,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
-from labs.lab import desk_of
+from labs.lab import web_of
 from labs.service import until
 
 from agent.log import Seldom
@@ -26,7 +26,7 @@ HEAD = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n"
 @pytest.fixture
 def pages(lab):
     pages = Pages(
-        create_app(desk_of(lab)),
+        create_app(web_of(lab)),
         WebSection(port=0),
         limits=ConnectionLimits(connections=16, header_s=1, idle_s=1),
     )

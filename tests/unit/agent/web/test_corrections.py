@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import HOME, desk_of
-from labs.order_pages import desk_with, form_of, labels, order_of, send
+from labs.lab import HOME, web_of
+from labs.order_pages import form_of, labels, order_of, send, web_with
 from servers.browser import until
 from servers.pages import decided, served
 
@@ -18,15 +18,15 @@ from agent.web import create_app
 BUILT_IN = "the crop shows an unusual part"
 
 
-def browser_on(desk):
-    client = TestClient(create_app(desk), base_url=HOME, follow_redirects=False)
+def browser_on(web):
+    client = TestClient(create_app(web), base_url=HOME, follow_redirects=False)
     client.cookies.set("reviewer", "Ann")
     return client
 
 
 @pytest.fixture
 def browser(lab):
-    return browser_on(replace(desk_of(lab), correction_reasons=()))
+    return browser_on(replace(web_of(lab), correction_reasons=()))
 
 
 def decide(browser, public_id, decision, **more):
@@ -80,8 +80,8 @@ def test_who_was_shown_the_answer_cannot_call_the_decision_blind(lab, browser):
 
 
 def test_a_lab_names_its_own_reasons_and_without_the_setting_none_is_requested(lab):
-    own = browser_on(replace(desk_of(lab), correction_reasons=("<b>as the customer counts</b>",)))
-    off = browser_on(desk_of(lab))
+    own = browser_on(replace(web_of(lab), correction_reasons=("<b>as the customer counts</b>",)))
+    off = browser_on(web_of(lab))
     public_id = lab.take("G8", reasons=("uncertain",))
 
     assert "&lt;b&gt;as the customer counts&lt;/b&gt;" in own.get(f"/review/{public_id}").text
@@ -114,7 +114,7 @@ def test_a_program_gets_the_sentence_that_it_has_to_send_a_comment(lab, browser)
 
 
 def test_the_page_of_an_order_keeps_its_answers_while_it_requests_the_reason(lab):
-    browser = browser_on(replace(desk_with(lab), correction_reasons=()))
+    browser = browser_on(replace(web_with(lab), correction_reasons=()))
     ids = order_of(lab, "4711")
     form = form_of(browser, "4711") | {f"answer-{ids[1]}": "code:G7", "decision_id": "0badcafe01"}
 
@@ -141,7 +141,7 @@ def test_the_page_of_an_order_keeps_its_answers_while_it_requests_the_reason(lab
 def test_a_correction_costs_one_key_more_and_a_confirmation_none(lab, tab):
     ids = [lab.take("G8", reasons=("uncertain",)) for _ in range(4)]
     ready = "document.querySelector('[data-ready]') !== null"
-    with served(replace(desk_of(lab), correction_reasons=("by hand", "by eye"))) as address:
+    with served(replace(web_of(lab), correction_reasons=("by hand", "by eye"))) as address:
         tab.goto(f"{address}/review/name?then=/review/{ids[0]}")
         tab.fill("#by", "Ann")
         with tab.expect_navigation():
@@ -167,7 +167,7 @@ def test_a_correction_costs_one_key_more_and_a_confirmation_none(lab, tab):
 def test_an_order_is_corrected_by_its_keys_and_the_number_of_a_reason(lab, tab):
     ids = order_of(lab, "4711")
     seen = "document.querySelectorAll('[data-seen]:not(:checked)').length === 0"
-    with served(replace(desk_with(lab), correction_reasons=("by hand", "by eye"))) as address:
+    with served(replace(web_with(lab), correction_reasons=("by hand", "by eye"))) as address:
         tab.goto(f"{address}/review/name?then=/confirm/4711")
         tab.fill("#by", "Ann")
         with tab.expect_navigation():

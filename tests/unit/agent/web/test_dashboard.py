@@ -12,8 +12,8 @@ from html import unescape
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import HOME, NEXT_DAY, desk_of
-from labs.order_pages import desk_with, order_of
+from labs.lab import HOME, NEXT_DAY, web_of
+from labs.order_pages import order_of, web_with
 from sqlalchemy import event
 
 from agent.nightly.facts.order_status import Instrument
@@ -29,16 +29,16 @@ MORNING = NEXT_DAY - timedelta(minutes=30)
 """Half an hour before the time of the pages."""
 
 
-def browser_of(desk):
-    return TestClient(create_app(desk), base_url=HOME, headers={"origin": HOME})
+def browser_of(web):
+    return TestClient(create_app(web), base_url=HOME, headers={"origin": HOME})
 
 
-def today(desk):
-    return browser_of(desk).get("/api/v1/today").json()
+def today(web):
+    return browser_of(web).get("/api/v1/today").json()
 
 
 def test_an_empty_lab_is_told_its_first_steps_and_no_number_is_missing(lab):
-    with browser_of(replace(desk_of(lab), status=lambda: {"bundle": None})) as browser:
+    with browser_of(replace(web_of(lab), status=lambda: {"bundle": None})) as browser:
         page = browser.get("/").text
 
     assert "First steps" in page
@@ -53,7 +53,7 @@ def test_what_came_today_is_counted_per_source_with_its_last_file_and_rate(lab):
     lab.take("G7", at=MORNING, reasons=("uncertain",), name="new/ring_7.tif")
     lab.set_aside("cut.tif", "truncated", "it ends in the middle", at=MORNING)
 
-    found = today(desk_of(lab))
+    found = today(web_of(lab))
 
     source = found["sources"][0]
     assert (source["name"], source["today"], source["last_hour"]) == ("LOM-07", 2, 1)
@@ -65,7 +65,7 @@ def test_what_came_today_is_counted_per_source_with_its_last_file_and_rate(lab):
 def test_the_number_of_the_last_hour_opens_that_hour(lab):
     lab.take("G8", at=NEXT_DAY - timedelta(hours=5), name="early.tif")
     lab.take("G7", at=MORNING, name="late.tif")
-    browser = browser_of(desk_of(lab))
+    browser = browser_of(web_of(lab))
 
     page = unescape(browser.get("/").text)
     href = re.search(
@@ -98,7 +98,7 @@ def test_today_is_compared_with_the_days_before(lab):
         lab.take("G8", at=NEXT_DAY - timedelta(days=day))
     lab.take("G7", at=MORNING)
 
-    codes = {row["code"]: row for row in today(desk_of(lab))["codes"]}
+    codes = {row["code"]: row for row in today(web_of(lab))["codes"]}
 
     assert (codes["G7"]["share"], codes["G7"]["usual"]) == (1.0, 0.0)
     assert (codes["G8"]["n"], codes["G8"]["usual"]) == (0, 1.0)
@@ -108,9 +108,9 @@ def test_what_waits_has_its_role_and_one_link(lab):
     order_of(lab, "4711")
     lab.take("G8", reasons=("uncertain",), at=MORNING)
     instrument = Instrument("LOM-07", None, "", True, None, (), False, 0)  # noqa: FBT003
-    desk = replace(desk_with(lab), instruments=lambda: [instrument])
+    web = replace(web_with(lab), instruments=lambda: [instrument])
 
-    page = browser_of(desk).get("/").text
+    page = browser_of(web).get("/").text
 
     for href in ("/orders?state=to_confirm", "/review", "#lab", "/orders#loose"):
         assert f'href="{href}"' in page
@@ -119,9 +119,9 @@ def test_what_waits_has_its_role_and_one_link(lab):
 
 def test_a_failed_check_is_failed_and_not_due(lab):
     failed = Instrument("LOM-07", None, "focus", True, None, (), False, 0)  # noqa: FBT003
-    desk = replace(desk_of(lab), instruments=lambda: [failed])
+    web = replace(web_of(lab), instruments=lambda: [failed])
 
-    page = browser_of(desk).get("/").text
+    page = browser_of(web).get("/").text
 
     assert "instrument check failed" in page
     assert "instrument check due" not in page
@@ -129,9 +129,9 @@ def test_a_failed_check_is_failed_and_not_due(lab):
 
 def test_a_source_that_was_never_checked_is_named_as_new(lab):
     new = Instrument("LOM-07", None, "", True, None, (), False, 0)  # noqa: FBT003
-    desk = replace(desk_of(lab), instruments=lambda: [new])
+    web = replace(web_of(lab), instruments=lambda: [new])
 
-    page = browser_of(desk).get("/today").text
+    page = browser_of(web).get("/today").text
 
     assert "not checked yet: new source" in page
     assert "last one never" not in page
@@ -142,10 +142,10 @@ def test_agreement_counts_blind_decisions_alone_with_n_and_interval(lab):
         public_id = lab.take("G8", reasons=("uncertain",), at=MORNING)
         decision = Decision("code", "Ann", code="G8" if n else "G7", blind=n < 8)
         lab.store.labels.decide(public_id, decision, at=MORNING)
-    desk = desk_of(lab)
+    web = web_of(lab)
 
-    assert today(desk)["agreement"] == {"n": 8, "same": 7}
-    assert "88 % of 8 decisions (95 % interval 53 to 98 %)" in browser_of(desk).get("/today").text
+    assert today(web)["agreement"] == {"n": 8, "same": 7}
+    assert "88 % of 8 decisions (95 % interval 53 to 98 %)" in browser_of(web).get("/today").text
 
 
 def test_a_back_up_that_is_missing_and_a_full_disk_are_named(lab):
@@ -155,7 +155,7 @@ def test_a_back_up_that_is_missing_and_a_full_disk_are_named(lab):
         "problems": ["LOM-07: /export cannot be reached"],
     }
 
-    page = browser_of(replace(desk_of(lab), status=lambda: status)).get("/").text
+    page = browser_of(replace(web_of(lab), status=lambda: status)).get("/").text
 
     assert "none: no folder for back-ups is set" in page
     assert "5 GB of 100 GB free" in page
@@ -166,7 +166,7 @@ def test_an_alarm_rate_that_is_uncertain_is_a_note_on_the_lab_and_no_problem(lab
     note = "False alarms up to 3.2 % (target 2 %): add reference images, there are 144."
     status = {"bundle": "20261124-1f2e3d4c", "notes": [note], "problems": []}
 
-    page = browser_of(replace(desk_of(lab), status=lambda: status)).get("/").text
+    page = browser_of(replace(web_of(lab), status=lambda: status)).get("/").text
 
     assert "<h2>Problems" not in page
     assert "Problems" not in page
@@ -175,9 +175,9 @@ def test_an_alarm_rate_that_is_uncertain_is_a_note_on_the_lab_and_no_problem(lab
 
 def test_figures_are_read_once_for_many_pages(lab):
     asked = []
-    desk = replace(desk_of(lab), status=lambda: asked.append(1) or {})
+    web = replace(web_of(lab), status=lambda: asked.append(1) or {})
 
-    with browser_of(desk) as browser:
+    with browser_of(web) as browser:
         versions = {browser.get("/today").headers["x-figures-version"] for _ in range(5)}
 
     assert len(versions) == len(asked) == 1
@@ -185,18 +185,18 @@ def test_figures_are_read_once_for_many_pages(lab):
 
 def test_a_stream_tells_a_change_and_ends_in_time(lab):
     now = [NEXT_DAY]
-    desk = replace(desk_of(lab), now=lambda: now[0], stream_s=60.0)
+    web = replace(web_of(lab), now=lambda: now[0], stream_s=60.0)
 
     async def watch():
         told = []
-        async for text in iter_events(desk):
+        async for text in iter_events(web):
             if text.startswith("event: beat"):
                 told.append(json.loads(text.partition("data: ")[2])["version"])
                 if len(told) == 1:
                     lab.take("G8", at=MORNING)
                     now[0] += timedelta(seconds=10)
                 else:
-                    desk.closing.set()
+                    web.closing.set()
             last = text
         return told, last
 
@@ -279,8 +279,8 @@ def test_an_open_dashboard_keeps_no_one_logged_in(lab):
         "Rea", kind="person", role="viewer", hashed=auth.hash_password("a long pass phrase"),
         by="x", at=NEXT_DAY,
     )  # fmt: skip
-    desk = replace(desk_of(lab), now=lambda: now[0])
-    with TestClient(create_app(desk), base_url=HOME, follow_redirects=False) as browser:
+    web = replace(web_of(lab), now=lambda: now[0])
+    with TestClient(create_app(web), base_url=HOME, follow_redirects=False) as browser:
         browser.headers["Sec-Fetch-Site"] = "same-origin"
         browser.post("/login", data={"name": "Rea", "password": "a long pass phrase"})
         statuses = []
@@ -338,9 +338,9 @@ def test_no_figure_reads_a_whole_table(lab):
 
 def test_files_that_were_set_aside_are_listed_with_the_reason_and_tried_again(lab):
     lab.set_aside("cut.tif", "truncated", "it ends in the middle of the picture")
-    desk = desk_of(lab)
+    web = web_of(lab)
 
-    with browser_of(desk) as browser:
+    with browser_of(web) as browser:
         listed = browser.get("/files?state=set_aside").text
         done = browser.post("/files/retry", data={"which": ""}).text
 
@@ -356,7 +356,7 @@ def test_only_a_lead_queues_files_again(lab, role, status):
         "Rea", kind="person", role=role, hashed=auth.hash_password("a long pass phrase"),
         by="x", at=NEXT_DAY,
     )  # fmt: skip
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as browser:
         browser.headers["Sec-Fetch-Site"] = "same-origin"
         browser.post("/login", data={"name": "Rea", "password": "a long pass phrase"})
         assert browser.get("/files").status_code == 200

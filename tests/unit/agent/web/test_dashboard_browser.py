@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from labs.lab import desk_of
+from labs.lab import web_of
 from servers.browser import CHROMIUM, until
 from servers.pages import Server, served
 
@@ -32,7 +32,7 @@ def tab():
 
 def test_a_file_that_is_recorded_changes_the_numbers_without_a_reload(lab, tab):
     clock = lambda: datetime.now(UTC)  # noqa: E731 - the pages run on time
-    with served(replace(desk_of(lab), now=clock, stream_s=20.0)) as address:
+    with served(replace(web_of(lab), now=clock, stream_s=20.0)) as address:
         tab.goto(address)
         until(tab, IS_LIVE)
         before = tab.evaluate(TODAY)
@@ -67,8 +67,8 @@ def test_numbers_are_hidden_while_the_server_is_away_and_come_back_with_it(lab, 
 
 
 def test_six_dashboards_of_one_browser_leave_room_for_another_page(lab, tab):
-    desk = replace(desk_of(lab), now=lambda: datetime.now(UTC), stream_s=60.0)
-    with served(desk) as address:
+    web = replace(web_of(lab), now=lambda: datetime.now(UTC), stream_s=60.0)
+    with served(web) as address:
         tabs = [tab.context.new_page() for _ in range(6)]
         for one in tabs:
             one.goto(address)

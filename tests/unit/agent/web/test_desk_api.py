@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from labs.bundles import FIRST, SECOND, two_bundles
-from labs.lab import HOME, NEXT_DAY, desk_of
-from labs.order_pages import desk_with, field_of, order_of
+from labs.lab import HOME, NEXT_DAY, web_of
+from labs.order_pages import field_of, order_of, web_with
 
 from agent.web import create_app
 
 
 @pytest.fixture
 def program(lab):
-    with TestClient(create_app(desk_with(lab, is_lead="Ann".__eq__)), base_url=HOME) as client:
+    with TestClient(create_app(web_with(lab, is_lead="Ann".__eq__)), base_url=HOME) as client:
         yield client
 
 
@@ -86,7 +86,7 @@ def test_a_requested_training_is_cancelled(lab, program):
 
 def test_bundles_are_listed_with_their_state(lab):
     two_bundles(lab)
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as client:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as client:
         found = client.get("/api/v1/bundles").json()["bundles"]
 
     assert [(bundle["name"], bundle["state"]) for bundle in found] == [

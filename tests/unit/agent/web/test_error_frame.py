@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 from labs.accounts import let_in
-from labs.lab import HOME, NEXT_DAY, desk_of
+from labs.lab import HOME, NEXT_DAY, web_of
 
 from agent.store.people import auth
 from agent.web import create_app
@@ -18,7 +18,7 @@ FRAME = '<a class="mark" href="/">'
 
 @pytest.fixture
 def browser(lab):
-    app = create_app(desk_of(lab))
+    app = create_app(web_of(lab))
     with TestClient(app, base_url=HOME, raise_server_exceptions=False) as client:
         yield client
 
@@ -51,7 +51,7 @@ def test_a_fault_of_ours_is_a_page_for_a_browser_and_json_for_a_program(lab):
     def broken():
         raise RuntimeError("out of order")
 
-    app = create_app(replace(desk_of(lab), taxonomy=broken), language="de")
+    app = create_app(replace(web_of(lab), taxonomy=broken), language="de")
     public_id = lab.take(reasons=("uncertain",))
     with TestClient(app, base_url=HOME, raise_server_exceptions=False) as browser:
         page = browser.get(f"/review/{public_id}", headers=from_page("/review"))
@@ -78,7 +78,7 @@ def test_each_reviewer_reads_the_pages_in_the_chosen_language(lab):
         lab.store.accounts.add(
             name, kind="person", role="reviewer", hashed=hashed, by="shell", at=NEXT_DAY
         )
-    application = create_app(desk_of(lab))
+    application = create_app(web_of(lab))
     with TestClient(application, base_url=HOME, headers=BROWSER) as browser:
         another_pc = TestClient(application, base_url=HOME, headers=BROWSER)
 

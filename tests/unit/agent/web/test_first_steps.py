@@ -13,7 +13,7 @@ from html import unescape
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, NEXT_DAY, Lab, desk_of
+from labs.lab import DAY, HOME, NEXT_DAY, Lab, web_of
 from labs.service import until
 from labs.small import past, write_labelled
 from servers.browser import grave
@@ -296,10 +296,8 @@ def test_the_training_says_how_many_labels_are_enough_and_of_which_code(pages, l
 def test_the_steps_are_done_by_hand_on_each_screen_and_in_german(lab, file, tab, axe, tmp_path):
     (tmp_path / "export").mkdir()
     settings = read(file)
-    desk = replace(
-        desk_of(lab), settings_file=file, is_outdated=lambda written: written != settings
-    )
-    with served(desk) as address:
+    web = replace(web_of(lab), settings_file=file, is_outdated=lambda written: written != settings)
+    with served(web) as address:
         tab.goto(f"{address}/")
         tab.click("a[href='/setup#source']")
         tab.fill("#zone-zone", "Europe/Vienna")

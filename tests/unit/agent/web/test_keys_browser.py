@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from labs.lab import NEXT_DAY, desk_of, minutes
+from labs.lab import NEXT_DAY, minutes, web_of
 from servers.browser import until
 from servers.pages import decided, served
 
@@ -27,8 +27,8 @@ TWELVE = taxonomy_from(
 
 
 @pytest.fixture
-def desk(lab):
-    return replace(desk_of(lab), taxonomy=lambda: TWELVE)
+def web(lab):
+    return replace(web_of(lab), taxonomy=lambda: TWELVE)
 
 
 def opened(tab, address, path, *, name="Ann"):
@@ -43,9 +43,9 @@ def drawn(tab, selector):
     return [text.strip() for text in tab.locator(selector).all_text_contents()]
 
 
-def test_every_size_of_twelve_is_decided_by_the_key_drawn_on_it(lab, desk, tab):
+def test_every_size_of_twelve_is_decided_by_the_key_drawn_on_it(lab, web, tab):
     ids = [lab.take(None, reasons=("untrained",), at=minutes(n)) for n in range(13)]
-    with served(desk) as address:
+    with served(web) as address:
         opened(tab, address, f"/review/{ids[0]}")
         keys = drawn(tab, "[data-subtype='1'] .sizes kbd")
         assert len(set(keys)) == 12
@@ -60,9 +60,9 @@ def test_every_size_of_twelve_is_decided_by_the_key_drawn_on_it(lab, desk, tab):
     assert lab.store.results.find(ids[-1]).label is None
 
 
-def test_one_digit_of_two_decides_nothing_and_escape_forgets_it(lab, desk, tab):
+def test_one_digit_of_two_decides_nothing_and_escape_forgets_it(lab, web, tab):
     first, second = (lab.take(None, reasons=("untrained",), at=minutes(n)) for n in range(2))
-    with served(desk) as address:
+    with served(web) as address:
         opened(tab, address, f"/review/{first}")
 
         tab.keyboard.press("1")
@@ -80,10 +80,10 @@ def test_one_digit_of_two_decides_nothing_and_escape_forgets_it(lab, desk, tab):
     assert decided(lab, first).code == "K2"
 
 
-def test_keys_typed_on_do_not_reach_the_next_micrograph(lab, desk, tab):
+def test_keys_typed_on_do_not_reach_the_next_micrograph(lab, web, tab):
     """Key 2 alone decides, since pearlitic has no sizes: pressed three times it counts once."""
     ids = [lab.take(None, reasons=("untrained",), at=minutes(n)) for n in range(4)]
-    with served(desk) as address:
+    with served(web) as address:
         opened(tab, address, f"/review/{ids[0]}")
         assert drawn(tab, "[data-subtype='2'] kbd") == ["2"]
 
@@ -99,7 +99,7 @@ def test_keys_typed_on_do_not_reach_the_next_micrograph(lab, desk, tab):
 
 def test_a_second_enter_confirms_nothing_that_was_not_on_screen(lab, tab):
     ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(3)]
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         opened(tab, address, f"/review/{ids[0]}")
 
         for _ in range(3):
@@ -112,7 +112,7 @@ def test_a_second_enter_confirms_nothing_that_was_not_on_screen(lab, tab):
     assert [lab.store.results.find(one).label for one in ids[1:]] == [None, None]
 
 
-def test_a_rater_types_the_keys_that_are_drawn(lab, desk, tab):
+def test_a_rater_types_the_keys_that_are_drawn(lab, web, tab):
     ids = [lab.take(None, at=minutes(n)) for n in range(2)]
     told, token = {"by": "Lea", "at": NEXT_DAY}, auth.make_token()
     campaigns = lab.store.campaigns
@@ -121,7 +121,7 @@ def test_a_rater_types_the_keys_that_are_drawn(lab, desk, tab):
     campaigns.add("twelve", images, raters, taxonomy=TWELVE.as_json(), seed=1, **told)
     campaigns.give_link("twelve", "R1", auth.hash_token(token), **told)
     campaigns.open("twelve", **told)
-    with served(desk) as address:
+    with served(web) as address:
         opened(tab, address, f"/rate/{token}", name="")
         keys = drawn(tab, ".kind:has(#s1) .steps kbd")
         assert len(keys) == len(set(keys)) == 13  # twelve sizes, and "cannot tell the size"
@@ -162,7 +162,7 @@ FITS = "document.documentElement.scrollWidth <= document.documentElement.clientW
 
 def test_names_of_forty_letters_and_of_other_scripts_do_not_break_the_page(lab, tab):
     ids = [lab.take(None, reasons=("untrained",), at=minutes(n)) for n in range(2)]
-    with served(replace(desk_of(lab), taxonomy=lambda: LONG)) as address:
+    with served(replace(web_of(lab), taxonomy=lambda: LONG)) as address:
         opened(tab, address, f"/review/{ids[0]}")
         assert tab.evaluate(FITS)
         tab.keyboard.press("1")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import HOME, TAXONOMY, desk_of, minutes
+from labs.lab import HOME, TAXONOMY, minutes, web_of
 from servers.browser import until_ready
 from servers.pages import decided, served
 
@@ -16,13 +16,13 @@ from agent.web import create_app
 
 
 @pytest.fixture
-def desk(lab):
-    return desk_of(lab)
+def web(lab):
+    return web_of(lab)
 
 
-def reviewer(desk, name="Ann"):
+def reviewer(web, name="Ann"):
     client = TestClient(
-        create_app(desk), base_url=HOME, headers={"origin": HOME}, follow_redirects=True
+        create_app(web), base_url=HOME, headers={"origin": HOME}, follow_redirects=True
     )
     client.post("/review/name", data={"by": name})
     return client
@@ -34,9 +34,9 @@ def decide(lab, client, public_id, said="code:G8", *, blind=True):
     return client.post(f"/review/{public_id}/decide", data=form | ({"blind": "1"} if blind else {}))
 
 
-def learned(lab, desk):
+def learned(lab, web):
     """Return public id → "trained" or "tested", as a training collects it; strange ones too."""
-    found = collect(lab.store, lab.archive, TAXONOMY, learns_from=desk.learns_from)
+    found = collect(lab.store, lab.archive, TAXONOMY, learns_from=web.learns_from)
     ids = {key: public_id for key, (public_id, _label) in found.labels.items()}
     return {
         public_id: "tested" if key in found.control else "trained" for key, public_id in ids.items()
@@ -53,49 +53,49 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
-def test_the_page_says_what_the_training_does(lab, desk, case):
+def test_the_page_says_what_the_training_does(lab, web, case):
     _name, reasons, said, blind, use, why = case
     public_id = lab.take("G8", reasons=reasons)
     lab.take("G8", reasons=("uncertain",), at=minutes(1))
-    ann = reviewer(desk)
+    ann = reviewer(web)
 
     page = decide(lab, ann, public_id, said, blind=blind).text  # the next one, with what was done
 
     assert f"This decision is {use}: " in page
     assert why in page
     expected = {"used for training": "trained", "used for tests only": "tested"}.get(use)
-    assert learned(lab, desk) == ({public_id: expected} if expected else {})
+    assert learned(lab, web) == ({public_id: expected} if expected else {})
     answer = ann.get(f"/api/v1/micrographs/{public_id}").json()["learning"]
     assert answer["use"] == (expected or "unused")
     assert why in answer["sentence"]
 
 
 @pytest.mark.parametrize("reasons", [("control_sample",), ("strange", "control_sample")])
-def test_a_control_sample_is_shown_without_the_answer_flagged_or_not(lab, desk, reasons):
+def test_a_control_sample_is_shown_without_the_answer_flagged_or_not(lab, web, reasons):
     public_id = lab.take("G9-10", reasons=reasons)
 
-    page = reviewer(desk).get(f"/review/{public_id}").text
+    page = reviewer(web).get(f"/review/{public_id}").text
 
     assert "hidden until you have decided" in page
     assert "Confirm" not in page
     assert "G9-10</span>" not in page
 
 
-def test_the_setting_of_the_lab_is_what_the_page_goes_by(lab, desk):
+def test_the_setting_of_the_lab_is_what_the_page_goes_by(lab, web):
     public_id = lab.take("G8", reasons=("uncertain",))
-    everything = replace(desk, learns_from=("blind", "imported", "confirmed", "seen"))
+    everything = replace(web, learns_from=("blind", "imported", "confirmed", "seen"))
 
     ahead = reviewer(everything).get(f"/review/{public_id}").text
 
     assert "A structure code that you give now is used for training: " in ahead
     decide(lab, reviewer(everything), public_id, blind=False)
     assert learned(lab, everything) == {public_id: "trained"}
-    assert learned(lab, desk) == {}
+    assert learned(lab, web) == {}
 
 
-def test_an_answer_that_was_shown_cannot_be_hidden_afterwards(lab, desk):
+def test_an_answer_that_was_shown_cannot_be_hidden_afterwards(lab, web):
     public_id = lab.take("G8", reasons=("uncertain",))
-    ann = reviewer(desk)
+    ann = reviewer(web)
     assert "Confirm G8" in ann.get(f"/review/{public_id}").text
 
     hidden = ann.post("/review/blind", data={"id": public_id}).text
@@ -105,27 +105,27 @@ def test_an_answer_that_was_shown_cannot_be_hidden_afterwards(lab, desk):
     decide(lab, ann, public_id)
 
     assert not lab.store.results.find(public_id).label.blind
-    assert learned(lab, desk) == {}
+    assert learned(lab, web) == {}
 
 
-def test_two_who_are_asked_count_when_both_gave_the_same(lab, desk):
+def test_two_who_are_asked_count_when_both_gave_the_same(lab, web):
     public_id = lab.take("G8", reasons=("uncertain",), thresholds={"double_share": 1.0})
-    first = decide(lab, reviewer(desk, "Ann"), public_id)
+    first = decide(lab, reviewer(web, "Ann"), public_id)
     assert "a second reviewer has to give the same code" in first.text
 
-    second = decide(lab, reviewer(desk, "Bea"), public_id)
+    second = decide(lab, reviewer(web, "Bea"), public_id)
 
     assert "This decision is used for training: " in second.text
-    assert learned(lab, desk) == {public_id: "trained"}
+    assert learned(lab, web) == {public_id: "trained"}
 
 
-def test_hidden_answers_are_hidden_in_the_queue_and_beside_the_micrograph_too(lab, desk):
+def test_hidden_answers_are_hidden_in_the_queue_and_beside_the_micrograph_too(lab, web):
     told = {"order": "4711", "specimen": "01"}
     ids = [
         lab.take("G9-10", reasons=("uncertain",), at=minutes(n), field=str(n), **told)
         for n in range(2)
     ]
-    ann = reviewer(desk)
+    ann = reviewer(web)
     assert "G9-10</span>" in ann.get("/review").text
 
     ann.post("/review/blind")
@@ -137,7 +137,7 @@ def test_hidden_answers_are_hidden_in_the_queue_and_beside_the_micrograph_too(la
     assert "over-size" not in page
 
 
-def test_a_control_sample_counts_for_the_accuracy_whether_it_is_flagged_or_not(lab, desk):
+def test_a_control_sample_counts_for_the_accuracy_whether_it_is_flagged_or_not(lab, web):
     ids = [
         lab.take("G8", reasons=reasons, at=minutes(n))
         for n, reasons in enumerate([("control_sample",), ("strange", "control_sample")])
@@ -149,9 +149,9 @@ def test_a_control_sample_counts_for_the_accuracy_whether_it_is_flagged_or_not(l
     assert lab.store.labels.count_blind() == (2, 2)
 
 
-def test_v_hides_the_answer_of_what_comes_next_and_it_counts(lab, desk, tab):
+def test_v_hides_the_answer_of_what_comes_next_and_it_counts(lab, web, tab):
     ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(3)]
-    with served(desk) as address:
+    with served(web) as address:
         tab.goto(f"{address}/review/name")
         tab.fill("#by", "Ann")
         with tab.expect_navigation(url="**/review"):
@@ -174,4 +174,4 @@ def test_v_hides_the_answer_of_what_comes_next_and_it_counts(lab, desk, tab):
         tab.locator("[data-confirm]").wait_for()
 
     assert [decided(lab, one).blind for one in ids[:2]] == [False, True]
-    assert learned(lab, desk) == {ids[1]: "trained"}
+    assert learned(lab, web) == {ids[1]: "trained"}

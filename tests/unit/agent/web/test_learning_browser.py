@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from labs.bundles import FIRST, SECOND, judged, two_bundles
-from labs.lab import DAY, NEXT_DAY, desk_of
+from labs.lab import DAY, NEXT_DAY, web_of
 from servers.browser import until
 from servers.pages import served
 
@@ -16,7 +16,7 @@ def test_the_progress_of_a_training_is_followed_without_a_reload(lab, tab):
     job = lab.store.jobs.begin("retrain", at=NEXT_DAY, facts={"by": "agent"})
     facts = {"stage": "subtype", "total": 12, "note": ""}
     lab.store.jobs.report(job, facts | {"done": 3}, at=NEXT_DAY)
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         tab.goto(f"{address}/models")
         before = tab.locator("main .value").inner_text()
         tab.evaluate("window.isTheSamePage = true")
@@ -33,7 +33,7 @@ def test_a_verdict_is_a_table_and_a_signature_needs_its_reason(lab, tab):
     two_bundles(lab)
     judged(lab, gate="recommended")
     page = tab.context.browser.new_page()  # the refusal is an error of its console
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         page.goto(f"{address}/models")
         page.click(f"a[href='/models/{SECOND}']")
         heads = page.locator(".gate thead th").all_inner_texts()
@@ -54,7 +54,7 @@ def test_a_verdict_is_a_table_and_a_signature_needs_its_reason(lab, tab):
 
 def test_the_api_is_read_without_a_connection_and_without_a_script(lab, tab):
     asked = []
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         page = tab.context.browser.new_context(java_script_enabled=False).new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{address}/docs")
@@ -68,7 +68,7 @@ def test_the_api_is_read_without_a_connection_and_without_a_script(lab, tab):
 
 def test_keys_are_listed_and_the_language_is_changed_in_place(lab, tab):
     public_id = lab.take("G8", reasons=("uncertain",))
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         tab.goto(f"{address}/review/{public_id}")
         tab.keyboard.press("?")
         keys = tab.locator("dialog[open] dt").count()
@@ -86,7 +86,7 @@ def test_acts_are_searched_by_their_facts_and_printed(lab, tab):
     for who, reason in (("Ada", "audit of spring"), ("Bob", "first bundle")):
         lab.store.promotions.promote(FIRST, by=who, reason=reason, at=DAY, metrics={})
     page = tab.context.browser.new_page()  # a download ends its request
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         page.goto(f"{address}/history")
         page.fill("#facts", "SPRING audit")
         with page.expect_navigation():

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from labs.accounts import let_in
 from labs.bundles import CHECKS, FIRST, SECOND, judged
-from labs.lab import HOME, NEXT_DAY, desk_of
+from labs.lab import HOME, NEXT_DAY, web_of
 from labs.small import PIXELS, encode, past, twin_of
 
 from agent import settings as settings_of
@@ -26,8 +26,8 @@ from agent.store import Decision
 from agent.web import app_of, create_app
 
 
-def browser_on(desk):
-    return TestClient(create_app(desk), base_url=HOME, headers={"origin": HOME})
+def browser_on(web):
+    return TestClient(create_app(web), base_url=HOME, headers={"origin": HOME})
 
 
 # --- labels and trainings -------------------------------------------------------------------------
@@ -39,7 +39,7 @@ def test_labels_are_counted_per_code_with_why_others_are_not_used(bundles):
         decision = Decision("code", "Ann", code="G7" if n == 0 else "G8", blind=blind)
         bundles.store.labels.decide(public_id, decision, at=NEXT_DAY)
 
-    page = browser_on(desk_of(bundles)).get("/models/training").text
+    page = browser_on(web_of(bundles)).get("/models/training").text
 
     assert '<th scope="row">G7</th><td class="right">1</td>' in page
     assert "one reviewer alone gives it" in page
@@ -47,11 +47,11 @@ def test_labels_are_counted_per_code_with_why_others_are_not_used(bundles):
 
 
 def test_a_training_is_requested_of_the_running_agent_once(bundles):
-    desk, jobs = desk_of(bundles), bundles.store.jobs
-    stopped = replace(desk, status=lambda: {"running": False})
+    web, jobs = web_of(bundles), bundles.store.jobs
+    stopped = replace(web, status=lambda: {"running": False})
 
     refused = browser_on(stopped).post("/models/retrain").text
-    started, again = (browser_on(desk).post("/models/retrain").text for _ in range(2))
+    started, again = (browser_on(web).post("/models/retrain").text for _ in range(2))
     taken = [jobs.take_request("retrain", at=NEXT_DAY) for _ in range(2)]
 
     assert "the agent does not run" in refused
@@ -62,7 +62,7 @@ def test_a_training_is_requested_of_the_running_agent_once(bundles):
 
 
 def test_the_last_days_are_classified_with_a_candidate_on_request_of_its_page(bundles):
-    browser, jobs = browser_on(desk_of(bundles)), bundles.store.jobs
+    browser, jobs = browser_on(web_of(bundles)), bundles.store.jobs
 
     page = browser.get(f"/models/{SECOND}").text
     answer = browser.post(f"/models/{SECOND}/answers").text
@@ -77,7 +77,7 @@ def test_the_last_days_are_classified_with_a_candidate_on_request_of_its_page(bu
 
 def test_a_program_requests_a_training_and_queues_files_again(bundles):
     bundles.set_aside("cut.tif", "truncated", "it ends in the middle")
-    browser = browser_on(desk_of(bundles))
+    browser = browser_on(web_of(bundles))
     body = {"name": "retrain", "by": "Lea"}
 
     answers = [browser.post("/api/v1/jobs", json=body) for _ in range(2)]
@@ -89,7 +89,7 @@ def test_a_program_requests_a_training_and_queues_files_again(bundles):
 
 
 def test_a_training_that_runs_refuses_a_second_one_and_a_request_ends_by_cancel(bundles):
-    browser, jobs = browser_on(desk_of(bundles)), bundles.store.jobs
+    browser, jobs = browser_on(web_of(bundles)), bundles.store.jobs
     browser.post("/models/retrain")
     browser.post("/models/cancel")
     assert jobs.take_request("retrain", at=NEXT_DAY) is None
@@ -123,7 +123,7 @@ def test_what_to_label_next_is_a_list_with_the_learning_curve(bundles):
     }
     bundles.store.jobs.end(job, "done", at=NEXT_DAY, facts=facts)
 
-    page = browser_on(desk_of(bundles)).get("/models/training").text
+    page = browser_on(web_of(bundles)).get("/models/training").text
 
     assert page.index(f"/review/{ids[0]}") < page.index(f"/review/{ids[1]}")
     assert 'href="/review?suggested=1"' in page
@@ -145,7 +145,7 @@ def test_suggestions_are_labelled_one_after_another_without_the_models_answer(bu
     first, other, last = (bundles.take("G7", reasons=("uncertain",)) for _ in range(3))
     job = bundles.store.jobs.begin("suggest", at=NEXT_DAY)
     bundles.store.jobs.end(job, "done", at=NEXT_DAY, facts={"ids": [last, first]})
-    browser = browser_on(desk_of(bundles))
+    browser = browser_on(web_of(bundles))
 
     page = browser.get(f"/review/{last}?suggested=1").text
     after = decide_in_queue(browser, bundles, last)
@@ -181,7 +181,7 @@ def test_the_verdict_is_a_table_and_images_with_another_code_are_shown(bundles):
     flip = {"key": sha256, "true": "G8", "current": "G8", "candidate": "G7"}
     judged(bundles, flips=[flip])
 
-    page = browser_on(desk_of(bundles)).get(f"/models/{SECOND}").text
+    page = browser_on(web_of(bundles)).get(f"/models/{SECOND}").text
 
     assert "not recommended" in page
     assert page.count('<th scope="row">') == len(CHECKS)
@@ -191,7 +191,7 @@ def test_the_verdict_is_a_table_and_images_with_another_code_are_shown(bundles):
 
 
 def test_a_broken_verdict_and_none_at_all_are_said(bundles):
-    browser = browser_on(desk_of(bundles))
+    browser = browser_on(web_of(bundles))
     none = browser.get(f"/models/{SECOND}").text
     (bundles.folder / "bundles" / SECOND / "record" / "gate.json").write_text("{", "utf-8")
 
@@ -224,7 +224,7 @@ def test_only_a_lead_with_password_and_reason_signs(bundles, browser_of):
 def test_a_bundle_whose_files_are_not_whole_is_not_signed(bundles):
     data = {"by": "Lea", "reason": "better"}
 
-    answer = browser_on(desk_of(bundles)).post(f"/models/{SECOND}/sign", data=data)
+    answer = browser_on(web_of(bundles)).post(f"/models/{SECOND}/sign", data=data)
 
     assert answer.status_code == 422
     assert bundles.store.promotions.find_current() == FIRST

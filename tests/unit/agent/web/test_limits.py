@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from labs.lab import HOME, desk_of
+from labs.lab import HOME, web_of
 from labs.lab import NEXT_DAY as NOW
 
 from agent.backup.maintenance import back_up
@@ -27,7 +27,7 @@ from agent.web.middleware import Crowd, OwnLimits
 
 @pytest.fixture
 def browser(lab):
-    with TestClient(create_app(desk_of(lab)), base_url=HOME, follow_redirects=False) as client:
+    with TestClient(create_app(web_of(lab)), base_url=HOME, follow_redirects=False) as client:
         yield client
 
 
@@ -146,7 +146,7 @@ def inbox(lab):
 
 @pytest.fixture
 def program(lab, inbox):
-    app = create_app(dataclasses.replace(desk_of(lab), inbox=inbox))
+    app = create_app(dataclasses.replace(web_of(lab), inbox=inbox))
     with TestClient(app, base_url=HOME) as client:
         yield client
 
@@ -209,7 +209,7 @@ def test_a_sender_sends_no_more_than_its_share_of_a_day_also_after_a_restart(lab
         now[0] += timedelta(days=later)
         inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: now[0], quota_bytes=10)
         inbox.clear()
-        app = create_app(dataclasses.replace(desk_of(lab), inbox=inbox))
+        app = create_app(dataclasses.replace(web_of(lab), inbox=inbox))
         with TestClient(app, base_url=HOME) as client:
             answers.append(
                 client.post(f"/api/v1/micrographs?name={number}.tif", content=bytes([number]) * 8)
@@ -272,7 +272,7 @@ def test_one_request_more_than_are_answered_at_once_is_told_to_come_again(lab):
         assert let_go.wait(30)
         return {}
 
-    app = create_app(dataclasses.replace(desk_of(lab), status=status), requests=2)
+    app = create_app(dataclasses.replace(web_of(lab), status=status), requests=2)
     with TestClient(app, base_url=HOME) as client, ThreadPoolExecutor(2) as others:
         held = [others.submit(client.get, "/api/v1/status") for _ in range(2)]
         for _ in held:

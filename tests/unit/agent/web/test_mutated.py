@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
-from labs.lab import NEXT_DAY, desk_of
+from labs.lab import NEXT_DAY, web_of
 
 from agent.service import Pages
 from agent.settings import WebSection
@@ -162,7 +162,7 @@ def answer_to(address: tuple[str, int], request: bytes, *, timeout_s: float = 60
 def test_no_mutated_request_is_answered_by_a_server_error(lab):
     known = [lab.take("G8", reasons=("strange",), order="4711", specimen="1"), "4711", "G8", "Ann"]
     inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: NEXT_DAY)
-    application = create_app(dataclasses.replace(desk_of(lab), inbox=inbox))
+    application = create_app(dataclasses.replace(web_of(lab), inbox=inbox))
     pages = Pages(application, WebSection(port=0), limits=ConnectionLimits(512, 5, 5))
     pages.start()
     where = urlsplit(pages.url)

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from fastapi.testclient import TestClient
 from labs.accounts import let_in
-from labs.lab import DAY, HOME, desk_of
+from labs.lab import DAY, HOME, web_of
 from labs.needle_lengths import fill
 from labs.viewer import MARKS, UM_PER_PX, at, opened, picture
 from servers.browser import until
@@ -18,7 +18,7 @@ from agent.web import create_app
 
 @pytest.fixture
 def client(lab):
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as browser:
         yield browser
 
 
@@ -146,7 +146,7 @@ LINES = "document.querySelectorAll('.measures polyline.needle').length"
 def test_in_the_viewer_two_clicks_measure_a_needle_and_one_undoes_it(lab, tab):
     field = lab.take("G8", reasons=("uncertain",), pixels=picture(), um_per_px=UM_PER_PX)
     valid = lab.store.needle_measurements.list_valid
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         opened(tab, address, field)
         tab.keyboard.press("Shift+L")  # without a name nothing can be kept
         assert "Enter your name first" in tab.locator("[data-viewer-say]").inner_text()
@@ -189,7 +189,7 @@ def test_in_the_viewer_two_clicks_measure_a_needle_and_one_undoes_it(lab, tab):
 @pytest.mark.slow
 def test_where_the_scale_is_unknown_the_viewer_refuses_before_the_first_click(lab, tab):
     field = lab.take("G8", reasons=("uncertain",), pixels=picture(), um_per_px=None)
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         opened(tab, address, field)
         tab.keyboard.press("Shift+L")
 
@@ -201,7 +201,7 @@ def test_where_the_scale_is_unknown_the_viewer_refuses_before_the_first_click(la
 def test_the_last_of_ten_fields_is_clicked_and_the_plot_is_there(lab, tab):
     fill(lab, fields=9)
     field = lab.take("G8", pixels=picture(), um_per_px=UM_PER_PX)
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         tab.context.add_cookies([{"name": "reviewer", "value": "Ann", "url": address}])
         tab.goto(f"{address}/needles")
         tab.get_by_role("button", name="Measure the next field").click()

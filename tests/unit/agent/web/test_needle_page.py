@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from drawn.needle_samples import measured
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, TAXONOMY, desk_of
+from labs.lab import DAY, HOME, TAXONOMY, web_of
 from labs.needle_lengths import UM, fill
 
 from agent.needle_truth import (
@@ -30,8 +30,8 @@ from model.needles.version import read_version
 def client(lab):
     lab.compares_places = False
     policy = OrderPolicy(Specifications(), TAXONOMY, is_lead=lambda name: name == "Lea")
-    desk = replace(desk_of(lab), lab=lambda: policy)
-    with TestClient(create_app(desk), base_url=HOME) as browser:
+    web = replace(web_of(lab), lab=lambda: policy)
+    with TestClient(create_app(web), base_url=HOME) as browser:
         yield browser
 
 

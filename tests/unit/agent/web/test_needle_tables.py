@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from drawn.needle_samples import measured, not_measured
 from fastapi.testclient import TestClient
-from labs.lab import HOME, RING_A, TAXONOMY, Lab, desk_of
+from labs.lab import HOME, RING_A, TAXONOMY, Lab, web_of
 
 from agent.needles import SizeRule, find_size_conflict
 from agent.orders import Specifications
@@ -16,8 +16,8 @@ from agent.web import create_app
 
 def open_page(lab, wanted=RING_A, *, has_needles=True):
     policy = OrderPolicy(Specifications((wanted,)), TAXONOMY, has_needles=has_needles)
-    desk = replace(desk_of(lab), lab=lambda: policy)
-    with TestClient(create_app(desk), base_url=HOME) as client:
+    web = replace(web_of(lab), lab=lambda: policy)
+    with TestClient(create_app(web), base_url=HOME) as client:
         return client.get("/order/4711").text
 
 
@@ -90,7 +90,7 @@ def test_the_review_page_names_size_and_length_only_where_the_answer_is_shown(
         "G8", needles=needles, reasons=reasons, expected={NEEDLES_MESSAGE: conflict.to_json()}
     )
 
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as client:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as client:
         page = client.get(f"/review/{public_id}").text
 
     assert "Size number and needle lengths disagree" in page

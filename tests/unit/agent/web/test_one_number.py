@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import HOME, NEXT_DAY, minutes
-from labs.order_pages import desk_with, field_of, order_of, rules_of
+from labs.order_pages import field_of, order_of, rules_of, web_with
 
 from agent.nightly.facts.order_status import collect_order_status, get_order_status
 from agent.orders.facts.specimen_facts import Conformity
@@ -111,8 +111,8 @@ def count_confirmed(page):
 def test_every_page_gives_the_same_number(lab, state):
     for add in STATES[state]:
         add(lab)
-    desk = replace(desk_with(lab), now=lambda: NEXT_DAY)
-    with TestClient(create_app(desk), base_url=HOME) as browser:
+    web = replace(web_with(lab), now=lambda: NEXT_DAY)
+    with TestClient(create_app(web), base_url=HOME) as browser:
         browser.cookies.set("reviewer", "Zoe")
         today, queue, board = (browser.get(path).text for path in ("/", "/review", "/orders"))
         api = browser.get("/api/v1/orders").json()["orders"]

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import HOME, TAXONOMY, desk_of, minutes
-from labs.order_pages import desk_with, field_of, form_of, labels, order_of, send
-from labs.ordering import AT, Desk
+from labs.lab import HOME, TAXONOMY, minutes, web_of
+from labs.order_pages import field_of, form_of, labels, order_of, send, web_with
+from labs.ordering import AT, OrderingLab
 
 from agent.orders import SpecificationError, Specifications
 from agent.orders.judge.assessed import OrderPolicy as Rules
@@ -23,7 +23,7 @@ from reports import size_keys
 
 @pytest.fixture
 def browser(lab):
-    with TestClient(create_app(desk_with(lab)), base_url=HOME) as client:
+    with TestClient(create_app(web_with(lab)), base_url=HOME) as client:
         client.cookies.set("reviewer", "Ann")
         yield client
 
@@ -32,15 +32,17 @@ def test_an_order_that_only_a_reviewer_can_settle_is_counted_and_reachable(lab, 
     order_of(lab, "4711", "G7")
     lab.store.order_corrections.set_urgent("4711", urgent=True, by="Leo", at=minutes(5))
 
-    order, queue, desk = (browser.get(path).text for path in ("/order/4711", "/review", "/orders"))
+    order, queue, ordering = (
+        browser.get(path).text for path in ("/order/4711", "/review", "/orders")
+    )
 
     assert "Confirm 3 fields" in order
     assert 'href="/confirm/4711"' in order
     assert "<b>0</b> waiting" in queue
     assert "3 fields of 1 order to confirm" in queue
     assert 'href="/orders' in queue.split("<main", 1)[1]
-    assert "probably out of specification" in desk
-    assert "G7 in 3 fields, unconfirmed" in desk
+    assert "probably out of specification" in ordering
+    assert "G7 in 3 fields, unconfirmed" in ordering
 
 
 def test_an_order_is_confirmed_and_taken_back_in_one_act_each(lab, browser):
@@ -88,7 +90,7 @@ def test_the_desk_has_every_order_in_the_column_of_its_next_step(lab):
     order_of(lab, "6")
     held = lambda view: "failed" if view.process_data["order"] == "6" else ""  # noqa: E731
 
-    with TestClient(create_app(desk_with(lab, held=held)), base_url=HOME) as browser:
+    with TestClient(create_app(web_with(lab, held=held)), base_url=HOME) as browser:
         shown = states(browser.get("/orders").text)
 
     assert shown == {
@@ -177,14 +179,14 @@ def test_an_order_is_confirmed_in_one_go_and_the_next_one_comes_then_the_desk(la
 
     one = send(browser, "4711", form_of(browser, "4711"))
     two = send(browser, "4712", form_of(browser, "4712"))
-    desk = browser.get(two.headers["location"]).text
+    ordering = browser.get(two.headers["location"]).text
 
     assert one.headers["location"] == "/confirm/4712?last=4711&n=3"
     assert labels(lab, first) == [("G8", "Ann")] * 3
     assert labels(lab, second) == [("G7", "Ann")] * 3
     assert [lab.store.results.find(one).label.bulk for one in first] == [True] * 3
-    assert "Order 4712 done: does not conform." in desk
-    assert states(desk)["conforms"] == ["4711"]
+    assert "Order 4712 done: does not conform." in ordering
+    assert states(ordering)["conforms"] == ["4711"]
 
 
 def test_only_what_was_on_screen_is_decided(lab, browser):
@@ -271,12 +273,12 @@ def test_an_order_without_a_limit_never_follows_by_enter(lab, browser):
     field_of(lab, "4712", 1, material="C45", reasons=("uncertain",), at=minutes(-9))
     lab.store.order_corrections.set_urgent("4712", urgent=True, by="Leo", at=minutes(5))
 
-    desk = browser.get("/orders").text
+    ordering = browser.get("/orders").text
     page = browser.get("/confirm/4711").text
     sent = send(browser, "4711", form_of(browser, "4711"))
 
-    assert 'href="/confirm/4712"' in desk
-    assert re.search(r'href="([^"]*)" data-start', desk)[1] == "/confirm/4711"
+    assert 'href="/confirm/4712"' in ordering
+    assert re.search(r'href="([^"]*)" data-start', ordering)[1] == "/confirm/4711"
     assert "/confirm/4712" not in page
     assert sent.headers["location"].startswith("/orders?done=4711")
 
@@ -374,21 +376,21 @@ def test_a_second_reviewer_is_led_to_what_needs_a_second_look_and_the_first_is_n
     for one in ids:
         given = Decision("code", "Ann", code="G8", criterion="mean")
         lab.store.labels.decide(one, given, at=minutes(9))
-    with TestClient(create_app(desk_with(lab, second_look=True)), base_url=HOME) as browser:
+    with TestClient(create_app(web_with(lab, second_look=True)), base_url=HOME) as browser:
         browser.cookies.set("reviewer", "Ann")
         first = form_of(browser, "4711")
         browser.cookies.set("reviewer", "Bea")
         form = form_of(browser, "4711")
         otherwise = send(browser, "4711", form | {"criterion": "max"})
         send(browser, "4711", form | {"criterion": "unrecorded"})
-        desk = browser.get("/orders").text
+        ordering = browser.get("/orders").text
 
     assert otherwise.status_code == 409
     assert "already decided by Ann" in otherwise.text
     assert first["seen"] == []
     assert form["seen"] == ids
     assert [len(lab.store.results.find(one).labels) for one in ids] == [2, 2, 2]
-    assert states(desk)["conforms"] == ["4711"]
+    assert states(ordering)["conforms"] == ["4711"]
 
 
 def test_a_reviewer_stays_within_the_fields_of_an_order_and_ends_at_the_desk(lab, browser):
@@ -421,7 +423,7 @@ def test_who_may_what(lab):
         lab.store.accounts.add(name, kind="person", role=role, hashed=hashed, by="x", at=minutes(1))
     found = {}
     for name in ("Vic", "Rea", "Lea"):
-        with TestClient(create_app(desk_with(lab)), base_url=HOME) as browser:
+        with TestClient(create_app(web_with(lab)), base_url=HOME) as browser:
             browser.headers["Sec-Fetch-Site"] = "same-origin"
             browser.post("/login", data={"name": name, "password": "a long pass phrase"})
             offered = "data-confirm>" in browser.get("/confirm/4711").text
@@ -459,18 +461,18 @@ def test_the_queue_is_there_also_where_the_file_of_limits_cannot_be_used(lab):
         raise SpecificationError("feilds: no key is called feilds")
 
     waiting = field_of(lab, "4711", 1, reasons=("uncertain",))
-    with TestClient(create_app(replace(desk_of(lab), lab=broken)), base_url=HOME) as browser:
+    with TestClient(create_app(replace(web_of(lab), lab=broken)), base_url=HOME) as browser:
         browser.cookies.set("reviewer", "Ann")
-        queue, root, desk = (browser.get(path) for path in ("/review", "/", "/orders"))
+        queue, root, ordering = (browser.get(path) for path in ("/review", "/", "/orders"))
 
     assert queue.status_code == root.status_code == 200
     assert f"/review/{waiting}" in queue.text
-    assert desk.status_code == 503
-    assert "no key is called feilds" in desk.text
+    assert ordering.status_code == 503
+    assert "no key is called feilds" in ordering.text
 
 
 def test_what_a_failed_check_holds_is_released_by_a_lead_with_a_reason(tmp_path, capsys):
-    own = Desk(tmp_path, capsys)
+    own = OrderingLab(tmp_path, capsys)
     ids = [own.take(n) for n in (1, 2, 3)]
     for one in ids:
         own.confirm(one)
@@ -479,7 +481,7 @@ def test_what_a_failed_check_holds_is_released_by_a_lead_with_a_reason(tmp_path,
     browser.cookies.set("reviewer", "R. Stahl")
     form = {"source": "LOM-07", "reason": "the lamp was replaced, the images are sound"}
 
-    desk = browser.get("/orders").text
+    ordering = browser.get("/orders").text
     unreasoned = browser.post("/orders/release", data={"source": "LOM-07", "reason": " "})
     browser.cookies.set("reviewer", "Ada")
     refused = browser.post("/orders/release", data=form)
@@ -487,14 +489,14 @@ def test_what_a_failed_check_holds_is_released_by_a_lead_with_a_reason(tmp_path,
     done = browser.post("/orders/release", data=form)
 
     assert (unreasoned.status_code, refused.status_code, done.status_code) == (422, 422, 200)
-    assert (states(desk)["held"], states(done.text)["held"]) == (["4711"], [])
-    assert "Release the results of LOM-07 (1 order)" in desk
+    assert (states(ordering)["held"], states(done.text)["held"]) == (["4711"], [])
+    assert "Release the results of LOM-07 (1 order)" in ordering
     assert states(done.text)["conforms"] == ["4711"]
     own.store.close()
 
 
 def test_without_accounts_and_leads_everyone_may_release_what_a_check_holds(tmp_path, capsys):
-    own = Desk(tmp_path, capsys)
+    own = OrderingLab(tmp_path, capsys)
     file = tmp_path / "agent.toml"
     text = file.read_text(encoding="utf-8").replace('leads = ["R. Stahl"]', "")
     file.write_text(text, encoding="utf-8")
@@ -503,11 +505,11 @@ def test_without_accounts_and_leads_everyone_may_release_what_a_check_holds(tmp_
     own.check(passed=False, at=AT - timedelta(hours=1))
     browser = own.browser()
 
-    desk = browser.get("/orders").text
+    ordering = browser.get("/orders").text
     form = {"source": "LOM-07", "reason": "the lamp was replaced", "by": "Ann"}
     done = browser.post("/orders/release", data=form)
 
-    assert "Release the results of LOM-07 (1 order)" in desk
+    assert "Release the results of LOM-07 (1 order)" in ordering
     assert states(done.text)["conforms"] == ["4711"]
     own.store.close()
 
@@ -530,9 +532,9 @@ def test_the_viewer_of_a_field_tells_no_hidden_answer(lab, browser):
 
 def test_maps_that_the_viewer_has_shown_make_no_blind_decision(lab):
     shown = lab.take("G7", reasons=("uncertain",))
-    desk = desk_with(lab)
-    with TestClient(create_app(desk), base_url=HOME) as browser:
+    ordering = web_with(lab)
+    with TestClient(create_app(ordering), base_url=HOME) as browser:
         browser.cookies.set("reviewer", "Ann")
         browser.get(f"/review/{shown}/viewer")
 
-    assert desk.shown.has("Ann", lab.store.results.find(shown).result.id)
+    assert ordering.shown.has("Ann", lab.store.results.find(shown).result.id)

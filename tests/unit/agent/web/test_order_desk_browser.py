@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from labs.lab import DAY, desk_of, minutes
-from labs.order_pages import desk_with, field_of, labels, order_of
+from labs.lab import DAY, minutes, web_of
+from labs.order_pages import field_of, labels, order_of, web_with
 from labs.statements import PIXELS, freeze, label, take
 from servers.browser import grave, until
 from servers.pages import decided, served
@@ -71,7 +71,7 @@ def test_twenty_orders_of_three_fields_are_settled_by_keyboard(lab, tab):
         visited.append(number)
         return pressed
 
-    with served(desk_with(lab)) as address:
+    with served(web_with(lab)) as address:
         named(tab, address, "/orders")
         began_s = time.monotonic()
         tab.keyboard.press("Enter")  # opens the first order
@@ -99,7 +99,7 @@ def test_twenty_orders_of_three_fields_are_settled_by_keyboard(lab, tab):
 
 def test_a_field_that_was_not_on_screen_is_not_confirmed(lab, tab):
     ids = [field_of(lab, "4711", n) for n in range(1, 13)]
-    with served(desk_with(lab)) as address:
+    with served(web_with(lab)) as address:
         named(tab, address, "/confirm/4711")
         until(tab, "document.querySelectorAll('[data-seen]:checked').length >= 3")
 
@@ -124,7 +124,7 @@ def test_an_unusual_field_is_seen_once_its_picture_and_its_map_were_in_view(lab,
     for n in (2, 3):
         field_of(lab, "4711", n)
     tab.set_viewport_size({"width": 390, "height": 560})
-    with served(desk_with(lab)) as address:
+    with served(web_with(lab)) as address:
         named(tab, address, "/confirm/4711")
         tab.evaluate("document.querySelector('.pane').scrollIntoView({block: 'start'})")
         until(tab, "'looked' in document.querySelector('.pane').dataset")
@@ -137,7 +137,7 @@ def test_an_unusual_field_is_seen_once_its_picture_and_its_map_were_in_view(lab,
 
 def test_a_field_is_seen_after_the_time_that_a_look_takes(lab, tab):
     order_of(lab, "4711")
-    with served(replace(desk_with(lab), look_s=30)) as address:
+    with served(replace(web_with(lab), look_s=30)) as address:
         named(tab, address, "/confirm/4711")
         until(tab, "[...document.images].every(image => image.complete)")
         tab.keyboard.press("Enter")
@@ -148,7 +148,7 @@ def test_a_field_is_seen_after_the_time_that_a_look_takes(lab, tab):
 
 def test_letter_and_digits_correct_one_field_and_the_last_answers_are_taken_back(lab, tab):
     ids = order_of(lab, "4711")
-    with served(desk_with(lab)) as address:
+    with served(web_with(lab)) as address:
         named(tab, address, "/confirm/4711")
         until(tab, ALL_SEEN)
 
@@ -171,7 +171,7 @@ def test_letter_and_digits_correct_one_field_and_the_last_answers_are_taken_back
 def test_every_field_of_an_order_is_drawn_at_one_physical_scale(lab, tab):
     for n, (height, width) in enumerate([(300, 400), (600, 800), (450, 600)], start=1):
         field_of(lab, "4711", n, pixels=np.full((height, width, 3), 90 + n, np.uint8))
-    with served(desk_with(lab)) as address:
+    with served(web_with(lab)) as address:
         named(tab, address, "/confirm/4711")
         for size in ((1280, 800), (820, 1180), (390, 844)):
             tab.set_viewport_size({"width": size[0], "height": size[1]})
@@ -197,7 +197,7 @@ def test_the_desk_is_walked_by_arrows_marked_and_searched(lab, tab):
         order_of(lab, f"471{n}", at=minutes(n))
     field_of(lab, "4800", 1, at=minutes(9))
     number = "document.activeElement.querySelector('.number').textContent"
-    with served(desk_with(lab)) as address:
+    with served(web_with(lab)) as address:
         named(tab, address, "/orders")
 
         tab.keyboard.press("ArrowDown")
@@ -220,7 +220,7 @@ def test_the_desk_is_walked_by_arrows_marked_and_searched(lab, tab):
 def test_fields_of_an_order_are_reviewed_one_by_one_and_the_desk_comes_at_the_end(lab, tab):
     ids = order_of(lab, "4711", reasons=("uncertain",))
     other = field_of(lab, "5830", 1, reasons=("uncertain",))
-    with served(desk_with(lab)) as address:
+    with served(web_with(lab)) as address:
         named(tab, address, "/order/4711")
         tab.click("text=One by one")
         for one in ids:
@@ -236,7 +236,7 @@ def test_fields_of_an_order_are_reviewed_one_by_one_and_the_desk_comes_at_the_en
 
 def test_a_size_is_typed_by_its_own_digit_and_a_subtype_by_its_letter(lab, tab):
     ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(4)]
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         named(tab, address, "/review")
         for n, (keys, code) in enumerate([("g7", "G7"), ("b9", "B9-10"), ("m8", "M8")]):
             tab.goto(f"{address}/review/{ids[n]}")
@@ -249,7 +249,7 @@ def test_a_size_is_typed_by_its_own_digit_and_a_subtype_by_its_letter(lab, tab):
 
 def test_enter_in_the_name_field_is_the_name_and_the_next_enter_confirms(lab, tab):
     first, second = (lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(2))
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         tab.goto(f"{address}/review/{first}")
         tab.wait_for_selector("[data-review][data-ready]")
         tab.fill("#by", "Ann")
@@ -270,7 +270,7 @@ def test_the_micrograph_stays_where_it_is_whatever_opens_or_is_named(lab, tab):
         )
         for n in range(3)
     ]
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         named(tab, address, "/review")
         tab.goto(f"{address}/review/{ids[0]}")
         tab.wait_for_selector("[data-review][data-ready]")
@@ -301,7 +301,7 @@ def test_no_page_of_orders_or_review_scrolls_sideways(lab, tab, width):
         field_of(lab, "4712", 1), Decision("code", "Ada", code="G7"), at=minutes(3)
     )
     tab.set_viewport_size({"width": width, "height": 844})
-    with served(desk_with(lab)) as address:
+    with served(web_with(lab)) as address:
         named(tab, address, "/review")
         order = "4711%2F2026-%C3%84%C3%96%C3%9C-" + "x" * 40
         for path in (
@@ -318,7 +318,7 @@ def test_seven_columns_are_next_to_each_other_and_hold_their_cards(lab, tab, wid
     for number in ("4711", "2026-AB-4712"):
         field_of(lab, number, 1)
     tab.set_viewport_size({"width": width, "height": 800})
-    with served(desk_with(lab)) as address:
+    with served(web_with(lab)) as address:
         tab.goto(f"{address}/orders")
         tab.evaluate(SEVEN)
         tops = tab.evaluate("[...document.querySelectorAll('.column')].map(one => one.offsetTop)")
@@ -332,7 +332,7 @@ def test_seven_columns_are_next_to_each_other_and_hold_their_cards(lab, tab, wid
 
 def test_v_views_the_fields_of_an_order_enlarged_and_decides_nothing(lab, tab):
     ids = order_of(lab, "4711")
-    with served(desk_with(lab)) as address:
+    with served(web_with(lab)) as address:
         named(tab, address, "/confirm/4711")
         until(tab, ALL_SEEN)
 
@@ -360,7 +360,7 @@ def test_a_file_of_no_order_is_dismissed_by_one_button_and_the_order_conforms(la
     for public_id in order_of(lab, "4711"):
         lab.store.labels.decide(public_id, Decision("code", "Ann", code="G8"), at=DAY)
     lab.take("G7", name="4711-01-4.tif", at=DAY, material="100Cr6")
-    with served(desk_with(lab)) as address:
+    with served(web_with(lab)) as address:
         named(tab, address, "/order/4711")
         before, fits = tab.locator("main").inner_text(), tab.evaluate(FITS)
         form = tab.locator("form", has=tab.locator("input[value=dismiss_possible]"))
@@ -380,7 +380,7 @@ def test_the_report_for_a_customer_opens_whole_with_its_style_and_pictures(lab, 
     label(lab, take(lab, pixels=PIXELS), "G8")
     freeze(lab, at=DAY)
 
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         tab.goto(f"{address}/order/4711/report.html?language=en")
 
         assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
@@ -394,8 +394,8 @@ def test_a_specification_is_written_by_keyboard_and_checked_while_it_is_typed(
 ):
     order_of(lab, "4711")
     file = tmp_path / "specifications.toml"
-    desk = replace(desk_with(lab, has_leads=lambda: False), specifications=file)
-    with served(desk) as address:
+    web = replace(web_with(lab, has_leads=lambda: False), specifications=file)
+    with served(web) as address:
         named(tab, address, "/specifications")
         tab.focus("#f-name")
         tab.keyboard.press("End")

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import HOME, desk_of
+from labs.lab import HOME, web_of
 from labs.rounds import AT, NAME, Round, comment, lab_in
 from servers.pages import PROMISED
 
@@ -29,7 +29,7 @@ def round_(tmp_path):
 
 @pytest.fixture
 def browser(round_):
-    app = create_app(desk_of(round_.lab))
+    app = create_app(web_of(round_.lab))
     with TestClient(app, base_url=HOME, follow_redirects=False, headers=PROMISED) as client:
         yield client
 
@@ -102,7 +102,7 @@ def test_the_picture_of_a_strange_one_has_no_mark(tmp_path):
     images, raters = [NewImage(flagged)], [NewRater("R1", "Ann")]
     lab.store.campaigns.add("odd", images, raters, taxonomy=taxonomy, seed=1, **told)
     lab.store.campaigns.give_link("odd", "R1", auth.hash_token(token), **told)
-    with TestClient(create_app(desk_of(lab)), base_url=HOME) as client:
+    with TestClient(create_app(web_of(lab)), base_url=HOME) as client:
         shown = client.get(f"/rate/{token}/1/picture.jpg").content
         marked = client.get(f"/pictures/{flagged}/crop.jpg").content
     lab.store.close()
@@ -181,7 +181,7 @@ def test_a_second_rating_of_one_micrograph_is_not_kept_and_the_rater_is_told(rou
 
 def test_where_it_is_allowed_one_can_go_back_and_change(tmp_path):
     played = Round(lab_in(tmp_path), raters=1, images=2, may_go_back=True)
-    app = create_app(desk_of(played.lab))
+    app = create_app(web_of(played.lab))
     with TestClient(app, base_url=HOME, follow_redirects=False, headers=PROMISED) as browser:
         path, _ = follow(browser, link(played))
         browser.post(path, data={**G8, "comment": "first"})
@@ -202,7 +202,7 @@ def test_where_it_is_allowed_one_can_go_back_and_change(tmp_path):
 
 def test_who_could_not_tell_the_size_finds_that_again(tmp_path):
     played = Round(lab_in(tmp_path), raters=1, images=2, may_go_back=True)
-    app = create_app(desk_of(played.lab))
+    app = create_app(web_of(played.lab))
     with TestClient(app, base_url=HOME, follow_redirects=False, headers=PROMISED) as browser:
         path, _ = follow(browser, link(played))
         browser.post(path, data={"answer": "code", "subtype": "G", "size-G": "?"})

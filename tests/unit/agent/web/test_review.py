@@ -18,7 +18,7 @@ import httpx2
 import numpy as np
 import pytest
 import structlog
-from labs.lab import DAY, SETTINGS, desk_of, minutes
+from labs.lab import DAY, SETTINGS, minutes, web_of
 from labs.lab import NEXT_DAY as NOW
 from servers.browser import CHROMIUM, until, until_ready
 from servers.pages import decided, served
@@ -212,8 +212,8 @@ def test_a_week_or_month_that_cannot_be_is_refused(lab, agent):
 
 
 @pytest.fixture
-def desk(lab):
-    return desk_of(lab)
+def web(lab):
+    return web_of(lab)
 
 
 def say_who(tab, name):
@@ -223,14 +223,14 @@ def say_who(tab, name):
     tab.wait_for_selector("[data-review][data-ready]")
 
 
-def test_links_of_a_served_report_lead_to_the_address_that_it_came_from(lab, desk, tab):
+def test_links_of_a_served_report_lead_to_the_address_that_it_came_from(lab, web, tab):
     public_id = lab.take("G8", reasons=("uncertain",), order="4711", specimen="1")
     write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=NOW)
     review = f"/review/{public_id}"
     page = (lab.reports / "2026-11-24.html").read_text("utf-8")
     assert f'href="{SETTINGS.review_url}{review}"' in page  # the file leads to the agent's address
 
-    with served(desk) as address:
+    with served(web) as address:
         assert not address.startswith(SETTINGS.review_url)
         tab.goto(f"{address}/reports/2026-11-24.html")
         links = tab.locator("a").evaluate_all("links => links.map(link => link.href)")
@@ -242,9 +242,9 @@ def test_links_of_a_served_report_lead_to_the_address_that_it_came_from(lab, des
 
 
 @pytest.mark.slow
-def test_every_key_does_what_the_help_says(lab, desk, tab):
+def test_every_key_does_what_the_help_says(lab, web, tab):
     ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(5)]
-    with served(desk) as address:
+    with served(web) as address:
         tab.goto(f"{address}/review/{ids[0]}")
         tab.fill("#by", "Ann")
         tab.keyboard.press("9")  # typed into the name: no decision
@@ -301,10 +301,10 @@ def test_every_key_does_what_the_help_says(lab, desk, tab):
 
 
 @pytest.mark.slow
-def test_a_correction_by_keyboard_is_asked_for_its_reason_first(lab, desk, tab):
+def test_a_correction_by_keyboard_is_asked_for_its_reason_first(lab, web, tab):
     first, second = (lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(2))
     lab.store.labels.decide(first, Decision(kind="code", by="Bea", code="G7"), at=NOW)
-    with served(desk) as address:
+    with served(web) as address:
         tab.goto(f"{address}/review/{first}")
         say_who(tab, "Ann")
 
@@ -383,7 +383,7 @@ def measured(tab, act):
 
 
 @pytest.mark.slow
-def test_thirty_images_are_reviewed_by_keyboard_alone(lab, desk, tab):
+def test_thirty_images_are_reviewed_by_keyboard_alone(lab, web, tab):
     rng = np.random.default_rng(1)
     ids = [
         lab.take(
@@ -395,7 +395,7 @@ def test_thirty_images_are_reviewed_by_keyboard_alone(lab, desk, tab):
         for n in range(30)
     ]
     tab.add_init_script(STOPWATCH)
-    with served(desk) as address:
+    with served(web) as address:
         tab.goto(f"{address}/review/name")
         tab.fill("#by", "Ann")
         tab.keyboard.press("Enter")
@@ -417,10 +417,10 @@ def test_thirty_images_are_reviewed_by_keyboard_alone(lab, desk, tab):
 
 
 @pytest.mark.slow
-def test_what_somebody_else_decided_meanwhile_is_shown_in_place_and_not_overwritten(lab, desk, tab):
+def test_what_somebody_else_decided_meanwhile_is_shown_in_place_and_not_overwritten(lab, web, tab):
     ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(3)]
     page = tab.context.browser.new_page()  # its console says 409, which is what is wanted here
-    with served(desk) as address:
+    with served(web) as address:
         page.goto(f"{address}/review/{ids[0]}")
         say_who(page, "Ann")
         lab.store.labels.decide(ids[0], Decision(kind="code", by="Bea", code="G7"), at=NOW)
@@ -437,9 +437,9 @@ def test_what_somebody_else_decided_meanwhile_is_shown_in_place_and_not_overwrit
 
 
 @pytest.mark.slow
-def test_the_browsers_way_back_leads_to_the_micrograph_before(lab, desk, tab):
+def test_the_browsers_way_back_leads_to_the_micrograph_before(lab, web, tab):
     ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(3)]
-    with served(desk) as address:
+    with served(web) as address:
         tab.goto(f"{address}/review/{ids[0]}")
         for following in ids[1:]:
             tab.keyboard.press("j")
@@ -454,10 +454,10 @@ def test_the_browsers_way_back_leads_to_the_micrograph_before(lab, desk, tab):
 
 
 @pytest.mark.slow
-def test_a_decision_that_reaches_no_server_is_kept_and_sent_when_it_is_back(lab, desk, tab):
+def test_a_decision_that_reaches_no_server_is_kept_and_sent_when_it_is_back(lab, web, tab):
     first, second = (lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(2))
     page = tab.context.browser.new_page()  # its console says what cannot be reached
-    with served(desk) as address:
+    with served(web) as address:
         page.goto(f"{address}/review/{first}")
         say_who(page, "Ann")
         page.context.set_offline(offline=True)
@@ -513,10 +513,10 @@ class Reviewer:
 
 
 @pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.slow)])
-def test_two_reviewers_share_a_queue_and_none_is_decided_twice_or_skipped(lab, desk, count):
+def test_two_reviewers_share_a_queue_and_none_is_decided_twice_or_skipped(lab, web, count):
     ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(count)]
     two = {}
-    with served(desk) as address, ExitStack() as open_:
+    with served(web) as address, ExitStack() as open_:
         for name, code in (("Ann", "G8"), ("Bea", "G7")):
             browser = open_.enter_context(httpx2.Client(base_url=address, timeout=60))
             browser.post("/review/name", data={"by": name})
@@ -569,11 +569,11 @@ def test_a_report_is_sorted_searched_and_followed_offline_without_a_complaint(
 
 
 @pytest.mark.slow
-def test_an_order_of_four_specimens_prints_on_one_page(lab, desk, tab):
+def test_an_order_of_four_specimens_prints_on_one_page(lab, web, tab):
     for specimen in "1234":
         for number in range(5):
             lab.take("G8", order="4711", specimen=specimen, field=str(number), heat="H1")
-    with served(desk) as address:
+    with served(web) as address:
         tab.goto(f"{address}/order/4711")
         tab.wait_for_load_state("networkidle")
         printed = tab.pdf(prefer_css_page_size=True)
@@ -595,12 +595,12 @@ def test_the_list_of_nights_says_by_itself_how_old_the_last_report_is(lab, tab, 
 
 
 @pytest.mark.slow
-def test_the_basics_work_without_a_script(lab, desk):
+def test_the_basics_work_without_a_script(lab, web):
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine")
     public_id = lab.take("G8", reasons=("uncertain",))
-    with served(desk) as address, playwright.sync_playwright() as started:
+    with served(web) as address, playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_context(java_script_enabled=False).new_page()
         page.goto(f"{address}/review/{public_id}")

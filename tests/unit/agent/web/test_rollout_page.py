@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, Lab, desk_of
+from labs.lab import DAY, HOME, Lab, web_of
 
 from agent.store import RingRules, RolloutState, Signature, Store
 from agent.store.sites.fleet import KEY
@@ -48,9 +48,9 @@ def start(store: Store) -> None:
 
 
 def browser_of(lab: Lab, *, by: str = "Rita") -> TestClient:
-    desk = desk_of(lab)
-    rings = replace(desk.learning, rings=RULES)
-    browser = TestClient(create_app(replace(desk, learning=rings)), base_url=HOME)
+    web = web_of(lab)
+    rings = replace(web.learning, rings=RULES)
+    browser = TestClient(create_app(replace(web, learning=rings)), base_url=HOME)
     browser.post("/review/name", data={"by": by})
     return browser
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import HOME, desk_of, minutes
+from labs.lab import HOME, minutes, web_of
 from servers.browser import CHROMIUM, until, until_ready
 from servers.pages import Server, decided
 
@@ -22,7 +22,7 @@ ID = "3f0c9a7e-once"
 
 
 def browser_of(lab):
-    return TestClient(create_app(desk_of(lab)), base_url=HOME, headers={"origin": HOME})
+    return TestClient(create_app(web_of(lab)), base_url=HOME, headers={"origin": HOME})
 
 
 def sent(lab, public_id, *, code="G8", decision_id=ID, **more):

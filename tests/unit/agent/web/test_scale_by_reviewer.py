@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import HOME, Lab, desk_of, minutes
+from labs.lab import HOME, Lab, minutes, web_of
 from labs.pipeline import Bench, Parrot
 from labs.statements import ISSUER, RULES
 from servers.browser import until_ready
@@ -109,12 +109,12 @@ def unscaled(tmp_path):
 
 
 @pytest.fixture
-def desk(unscaled):
-    return replace(desk_of(unscaled), objectives={"LOM-07": (Calibration("50x", 0.2),)})
+def web(unscaled):
+    return replace(web_of(unscaled), objectives={"LOM-07": (Calibration("50x", 0.2),)})
 
 
-def reviewer(desk, name="Ann"):
-    client = TestClient(create_app(desk), base_url=HOME, headers={"origin": HOME})
+def reviewer(web, name="Ann"):
+    client = TestClient(create_app(web), base_url=HOME, headers={"origin": HOME})
     client.post("/review/name", data={"by": name})
     return client
 
@@ -122,9 +122,9 @@ def reviewer(desk, name="Ann"):
 LINE = {"from_x": "10", "from_y": "85", "to_x": "60", "to_y": "85"}
 
 
-def test_the_review_page_leads_to_where_the_scale_is_given(unscaled, desk):
+def test_the_review_page_leads_to_where_the_scale_is_given(unscaled, web):
     public_id = unscaled.take("G8")
-    ann = reviewer(desk)
+    ann = reviewer(web)
     assert f'href="/review/{public_id}/scale"' in ann.get(f"/review/{public_id}").text
 
     page = ann.get(f"/review/{public_id}/scale").text
@@ -140,18 +140,18 @@ def test_the_review_page_leads_to_where_the_scale_is_given(unscaled, desk):
     assert [(act.actor, act.subject) for act in acts] == [("Ann", public_id)]
 
 
-def test_an_objective_of_the_table_is_given_by_one_press(unscaled, desk):
+def test_an_objective_of_the_table_is_given_by_one_press(unscaled, web):
     public_id = unscaled.take("G8")
 
-    reviewer(desk).post(f"/review/{public_id}/scale", data={"objective": "50x"})
+    reviewer(web).post(f"/review/{public_id}/scale", data={"objective": "50x"})
 
     view = unscaled.store.results.find(public_id)
     assert find_settled(unscaled.store, view).um_per_px == 0.2
 
 
-def test_a_typed_scale_is_given_to_one_micrograph_or_to_all_of_its_source(unscaled, desk):
+def test_a_typed_scale_is_given_to_one_micrograph_or_to_all_of_its_source(unscaled, web):
     first, second, third = (unscaled.take("G8", name=f"{n}.tif") for n in "abc")
-    ann = reviewer(desk)
+    ann = reviewer(web)
 
     ann.post(f"/review/{first}/scale", data={"um_per_px": "0,21"})
     alone = len(unscaled.store.records.all(GIVEN))
@@ -175,12 +175,10 @@ def test_a_typed_scale_is_given_to_one_micrograph_or_to_all_of_its_source(unscal
         ({"objective": "100x"}, "The table of objectives has no"),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_sentence_and_nothing_is_kept(
-    unscaled, desk, form, sentence
-):
+def test_what_cannot_be_is_refused_in_a_sentence_and_nothing_is_kept(unscaled, web, form, sentence):
     public_id = unscaled.take("G8")
 
-    answer = reviewer(desk).post(f"/review/{public_id}/scale", data=form)
+    answer = reviewer(web).post(f"/review/{public_id}/scale", data=form)
 
     assert answer.status_code == 422
     assert sentence in answer.text
@@ -190,7 +188,7 @@ def test_what_cannot_be_is_refused_in_a_sentence_and_nothing_is_kept(
 def test_a_scale_that_the_file_says_is_not_replaced(lab):
     public_id = lab.take("G8", reasons=("uncertain",))
 
-    answer = reviewer(desk_of(lab)).post(
+    answer = reviewer(web_of(lab)).post(
         f"/review/{public_id}/scale", data=LINE | {"length_um": "10"}
     )
 
@@ -198,27 +196,27 @@ def test_a_scale_that_the_file_says_is_not_replaced(lab):
     assert "The file gives the scale of this micrograph itself" in answer.text
 
 
-def test_the_second_of_two_does_not_see_what_the_first_gave(unscaled, desk):
+def test_the_second_of_two_does_not_see_what_the_first_gave(unscaled, web):
     public_id = unscaled.take("G8", thresholds={"double_share": 1.0})
-    reviewer(desk).post(f"/review/{public_id}/scale", data=LINE | {"length_um": "10.5"})
+    reviewer(web).post(f"/review/{public_id}/scale", data=LINE | {"length_um": "10.5"})
 
-    page = reviewer(desk, "Bea").get(f"/review/{public_id}/scale").text
+    page = reviewer(web, "Bea").get(f"/review/{public_id}/scale").text
     assert "Ann gave a scale. A second reviewer has to give it too" in page
     assert "0.21" not in page
-    after = reviewer(desk, "Bea").post(
+    after = reviewer(web, "Bea").post(
         f"/review/{public_id}/scale", data=LINE | {"length_um": "10.5"}
     )
 
     assert "Ann and Bea gave the scale 0.21 µm per pixel." in after.text
 
 
-def test_a_program_gives_the_scale_and_is_told_whether_it_holds(unscaled, desk):
+def test_a_program_gives_the_scale_and_is_told_whether_it_holds(unscaled, web):
     public_id = unscaled.take("G8")
     path = f"/api/v1/micrographs/{public_id}/scale"
     body = {"by": "Ann", "line_from": [10, 85], "line_to": [60, 85], "length_um": 10}
 
-    answer = reviewer(desk).post(path, json=body)
-    neither = reviewer(desk).post(path, json={"by": "Ann"})
+    answer = reviewer(web).post(path, json=body)
+    neither = reviewer(web).post(path, json={"by": "Ann"})
 
     assert answer.status_code == 201
     assert answer.json() == {"um_per_px": 0.2, "settled": True, "by": ["Ann"]}
@@ -334,9 +332,9 @@ def test_an_impossible_scale_is_not_recorded(bench):
 # --- in a browser ---------------------------------------------------------------------------------
 
 
-def test_the_line_is_drawn_by_pointer_and_moved_by_keys(unscaled, desk, tab):
+def test_the_line_is_drawn_by_pointer_and_moved_by_keys(unscaled, web, tab):
     public_id = unscaled.take("G8")
-    with served(desk) as address:
+    with served(web) as address:
         tab.goto(f"{address}/review/{public_id}")
         tab.fill("#by", "Ann")
         tab.locator("h1").click()

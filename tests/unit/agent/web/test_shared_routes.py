@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fastapi import FastAPI, routing
 from fastapi.testclient import TestClient
-from labs.lab import HOME, desk_of
+from labs.lab import HOME, web_of
 from sharing import routes
 from sharing.routes import COMPUTE
 
@@ -14,12 +14,12 @@ from agent.web import create_app
 
 @pytest.mark.skipif(COMPUTE is None, reason="this FastAPI computes no state that could be shared")
 def test_shared_routes_document_the_same_limits(lab, monkeypatch):
-    create_app(desk_of(lab))  # whose routes the next one shares
-    shared = create_app(desk_of(lab)).openapi()
+    create_app(web_of(lab))  # whose routes the next one shares
+    shared = create_app(web_of(lab)).openapi()
 
     monkeypatch.setattr(routing, "_populate_api_route_state", COMPUTE)
 
-    assert create_app(desk_of(lab)).openapi() == shared
+    assert create_app(web_of(lab)).openapi() == shared
 
 
 @pytest.mark.skipif(COMPUTE is None, reason="this FastAPI computes no state that could be shared")
@@ -33,7 +33,7 @@ def test_a_second_application_computes_no_route_anew(lab, monkeypatch):
     monkeypatch.setattr(routes, "COMPUTE", compute)
     for _ in range(2):
         anew = len(computed)
-        browser = TestClient(create_app(desk_of(lab)), base_url=HOME)
+        browser = TestClient(create_app(web_of(lab)), base_url=HOME)
         assert browser.get("/api/v1/micrographs").status_code == 200
 
     assert computed[anew:] == []

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, Lab, desk_of
+from labs.lab import DAY, HOME, Lab, web_of
 from servers.object_storage import connect, make_bucket, make_older, open_pc, serve, serve_through
 from servers.object_storage import write_credentials as write_keys
 
@@ -58,7 +58,7 @@ def slow(endpoint, tmp_path, request):
 
 def browse(slow, *, wait_s: float) -> TestClient:
     """Return a browser of the lab's pages."""
-    app = create_app(desk_of(slow.lab), storage_wait_s=wait_s)
+    app = create_app(web_of(slow.lab), storage_wait_s=wait_s)
     return TestClient(app, base_url=HOME, headers={"accept": "text/html,image/*"})
 
 

@@ -11,7 +11,7 @@ from html import unescape
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, NEXT_DAY, SETTINGS, TAXONOMY, desk_of
+from labs.lab import DAY, HOME, NEXT_DAY, SETTINGS, TAXONOMY, web_of
 
 from agent.cli import main
 from agent.nightly.facts.change_alarm import Begin, Group
@@ -29,8 +29,8 @@ WEEK = timedelta(days=7)
 
 def browser_of(lab, *, has_leads=False):
     policy = OrderPolicy(Specifications(), TAXONOMY, has_leads=lambda: has_leads)
-    desk = replace(desk_of(lab), lab=lambda: policy)
-    return TestClient(create_app(desk), base_url=HOME, headers={"origin": HOME})
+    web = replace(web_of(lab), lab=lambda: policy)
+    return TestClient(create_app(web), base_url=HOME, headers={"origin": HOME})
 
 
 def read_csv(browser, **asked):
@@ -181,8 +181,8 @@ def test_a_named_lead_acknowledges_and_releases_whatever_the_role_of_the_account
     policy = OrderPolicy(
         Specifications(), TAXONOMY, has_leads=lambda: True, is_lead=lambda who: who == "Ann"
     )
-    desk = replace(desk_of(alarmed), lab=lambda: policy)
-    browser = TestClient(create_app(desk), base_url=HOME, headers={"origin": HOME})
+    web = replace(web_of(alarmed), lab=lambda: policy)
+    browser = TestClient(create_app(web), base_url=HOME, headers={"origin": HOME})
     browser.post("/login", data={"name": name, "password": "a long pass phrase"})
 
     form = browser.get("/trends").text.count('name="reason"')

@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from labs.lab import desk_of, minutes
+from labs.lab import minutes, web_of
 from labs.viewer import MARKS, UM_PER_PX, WIDTH, at, opened, picture
 from servers.browser import until
 from servers.pages import served
@@ -36,7 +36,7 @@ def field(lab):
 
 
 def test_wheel_and_keys_zoom_about_the_pointer_and_a_drag_pans(lab, field, tab):
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         opened(tab, address, field)
         whole = view(tab)
         assert whole["fit"]
@@ -73,7 +73,7 @@ def test_wheel_and_keys_zoom_about_the_pointer_and_a_drag_pans(lab, field, tab):
 def test_the_scale_bar_follows_the_zoom_in_round_steps(lab, field, tab):
     unscaled = lab.take("G8", reasons=("uncertain",), pixels=picture(), um_per_px=None)
     bar = "document.querySelector('.scale-bar')"
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         opened(tab, address, field)
         for _ in range(9):
             um = float(tab.evaluate(f"{bar}.dataset.um"))
@@ -93,7 +93,7 @@ def test_the_scale_bar_follows_the_zoom_in_round_steps(lab, field, tab):
 
 def test_a_known_distance_and_a_right_angle_are_measured(lab, field, tab):
     unscaled = lab.take("G8", reasons=("uncertain",), pixels=picture(), um_per_px=None)
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         opened(tab, address, field)
         tab.keyboard.press("Shift+D")
         for mark in MARKS:
@@ -133,7 +133,7 @@ def test_a_known_distance_and_a_right_angle_are_measured(lab, field, tab):
 def test_light_changes_what_is_shown_and_says_so_until_it_is_reset(lab, field, tab):
     second = lab.take("G8", reasons=("uncertain",), at=minutes(2), pixels=picture())
     grey = """() => { const img = document.querySelector('.crop img'); return img.style.filter; }"""
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         opened(tab, address, field)
         before = tab.locator("[data-canvas]").screenshot()
         tab.keyboard.press("Shift+E")
@@ -170,7 +170,7 @@ def median_of(png):
 
 def test_every_overlay_has_a_switch_and_an_opacity(lab, tab):
     strange = lab.take("G8", reasons=("strange", "uncertain"), pixels=picture())
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         opened(tab, address, strange)
         assert tab.locator(".over-place").is_visible()
         for word in ("subtype", "size", "strangeness"):
@@ -198,7 +198,7 @@ def test_zoom_and_place_are_kept_at_one_physical_scale(lab, tab):
         lab.take("G8", reasons=("uncertain",), at=minutes(n), pixels=picture(), um_per_px=um)
         for n, um in enumerate((0.12, 0.24))
     ]
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         opened(tab, address, ids[0])
         tab.keyboard.press("o")
         tab.keyboard.press("Shift+ArrowLeft")
@@ -232,7 +232,7 @@ def test_two_pictures_zoom_and_pan_together_at_one_scale(lab, tab, tmp_path):
       return {um, scale: b.width / px, dx: dx / b.width * px,
         name: canvas.getAttribute('aria-label')};
     })"""
-    with served(replace(desk_of(lab), chart=Chart(chart))) as address:
+    with served(replace(web_of(lab), chart=Chart(chart))) as address:
         opened(tab, address, first)
         tab.keyboard.press("Shift+C")
         tab.wait_for_selector(".canvas.beside")
@@ -281,7 +281,7 @@ def test_on_a_tablet_the_answer_fits_the_screen_and_a_swipe_goes_on(lab, tab):
     ]
     context = tab.context.browser.new_context(viewport=TABLET, has_touch=True)
     page = context.new_page()
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         context.add_cookies([{"name": "reviewer", "value": "Ann", "url": address}])
         opened(page, address, ids[0])
         boxes = {
@@ -314,7 +314,7 @@ def test_the_next_picture_is_shown_within_100_ms_of_the_answer(lab, tab):
     ids = [
         lab.take("G8", reasons=("uncertain",), at=minutes(n), pixels=picture()) for n in range(12)
     ]
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         opened(tab, address, ids[0])
         tab.fill("#by", "Ann")
         tab.locator("h1").click()
@@ -339,7 +339,7 @@ def test_no_share_of_an_answer_is_cut_at_the_right(lab, tab, width):
     public_id = lab.take("G9-10", reasons=("uncertain",))
     tab.set_viewport_size({"width": width, "height": 900})
 
-    with served(desk_of(lab)) as address:
+    with served(web_of(lab)) as address:
         opened(tab, address, public_id)
 
         assert tab.locator(".bars .value").count() > 0

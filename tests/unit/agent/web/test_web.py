@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labs.lab import DAY, HOME, Lab, desk_of, minutes
+from labs.lab import DAY, HOME, Lab, minutes, web_of
 from labs.lab import NEXT_DAY as NOW
 from servers.pages import PROMISED, form_of
 
@@ -42,8 +42,8 @@ FORM = (
 
 
 @pytest.fixture
-def desk(lab):
-    return desk_of(lab)
+def web(lab):
+    return web_of(lab)
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Still:
 def still(tmp_path_factory):
     lab = Lab(tmp_path_factory.mktemp("still"))
     public_id, spare = (lab.take(reasons=("uncertain",)) for _ in range(2))
-    app = create_app(desk_of(lab))
+    app = create_app(web_of(lab))
     with TestClient(app, base_url=HOME, follow_redirects=False) as browser:
         browser.post("/review/name", data={"by": "Ann", "then": "/review"})
         yield Still(lab, browser, public_id, spare)
@@ -71,9 +71,9 @@ def still(tmp_path_factory):
 
 
 @pytest.fixture
-def browser(desk):
+def browser(web):
     """A browser on this PC; what it keeps, it keeps."""
-    with TestClient(create_app(desk), base_url=HOME, follow_redirects=False) as client:
+    with TestClient(create_app(web), base_url=HOME, follow_redirects=False) as client:
         yield client
 
 
@@ -359,11 +359,11 @@ def test_a_decision_for_one_field_is_for_one_field(lab, ann):
     assert lab.store.results.find(second).label is None
 
 
-def test_two_reviewers_at_once_decide_no_micrograph_twice_unknowingly(lab, desk):
+def test_two_reviewers_at_once_decide_no_micrograph_twice_unknowingly(lab, web):
     waiting = [lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(12)]
     conflicts: list[int] = []
     said = {"Ann": "code:G8", "Bea": "code:G7"}  # the same answer would be a confirmation
-    app = create_app(desk)  # once: FastAPI changes the warnings' filters of the whole process
+    app = create_app(web)  # once: FastAPI changes the warnings' filters of the whole process
 
     def work(name):
         with TestClient(app, base_url=HOME, follow_redirects=False) as client:
@@ -442,7 +442,7 @@ def test_a_suspect_label_shows_what_the_networks_get_right_of_its_code_and_not_t
     assert not lab.store.results.find(public_id).awaits_decision
 
 
-def test_known_micrographs_stand_beside_a_part_as_wide_as_theirs(lab, desk):
+def test_known_micrographs_stand_beside_a_part_as_wide_as_theirs(lab, web):
     known = lab.take("G8", name="known.tif")
     sha256 = lab.store.results.find(known).sha256
     gallery = Linked(lambda key: known if key == sha256 else None, 5.0)
@@ -486,8 +486,8 @@ def two(lab):
     return lab.take("G8", reasons=("uncertain",), thresholds={"double_share": 1.0})
 
 
-def reviewer(desk, name):
-    client = TestClient(create_app(desk), base_url=HOME, follow_redirects=False)
+def reviewer(web, name):
+    client = TestClient(create_app(web), base_url=HOME, follow_redirects=False)
     client.post("/review/name", data={"by": name})
     return client
 
@@ -497,8 +497,8 @@ def says(lab, client, public_id, code):
     return client.post(f"/review/{public_id}/decide", data=form)
 
 
-def test_two_who_say_the_same_settle_it_and_see_nothing_of_each_other(lab, desk, two):
-    first, second = reviewer(desk, "Ann"), reviewer(desk, "Bea")
+def test_two_who_say_the_same_settle_it_and_see_nothing_of_each_other(lab, web, two):
+    first, second = reviewer(web, "Ann"), reviewer(web, "Bea")
     assert "hidden until you have decided" in first.get(f"/review/{two}").text
 
     assert says(lab, first, two, "G9-10").status_code == 303
@@ -516,8 +516,8 @@ def test_two_who_say_the_same_settle_it_and_see_nothing_of_each_other(lab, desk,
     assert [two.codes for two in lab.store.labels.list_double_reviews()] == [("G9-10", "G9-10")]
 
 
-def test_a_third_settles_what_two_disagree_on_and_sees_both(lab, desk, two):
-    first, second, third = (reviewer(desk, name) for name in ("Ann", "Bea", "Cem"))
+def test_a_third_settles_what_two_disagree_on_and_sees_both(lab, web, two):
+    first, second, third = (reviewer(web, name) for name in ("Ann", "Bea", "Cem"))
     says(lab, first, two, "G8")
     says(lab, second, two, "G7")
     assert lab.store.results.find(two).label is None
@@ -536,16 +536,16 @@ def test_a_third_settles_what_two_disagree_on_and_sees_both(lab, desk, two):
     ] == ["G7"]
 
 
-def test_one_person_is_not_two(lab, desk, two):
-    ann = reviewer(desk, "Ann")
+def test_one_person_is_not_two(lab, web, two):
+    ann = reviewer(web, "Ann")
     says(lab, ann, two, "G8")
     says(lab, ann, two, "G8")
 
     assert lab.store.results.find(two).label is None
 
 
-def test_each_takes_back_their_own_before_it_is_settled(lab, desk, two):
-    first, second = reviewer(desk, "Ann"), reviewer(desk, "Bea")
+def test_each_takes_back_their_own_before_it_is_settled(lab, web, two):
+    first, second = reviewer(web, "Ann"), reviewer(web, "Bea")
     says(lab, first, two, "G8")
     says(lab, second, two, "G7")
 
@@ -890,10 +890,10 @@ def test_a_file_is_refused_where_nothing_takes_it(browser):
 
 
 @pytest.fixture
-def inbox(lab, desk):
+def inbox(lab, web):
     """A browser of a process that takes files in."""
     taking = Inbox(lab.folder / "inbox", lab.store, now=lambda: NOW)
-    app = create_app(dataclasses.replace(desk, inbox=taking))
+    app = create_app(dataclasses.replace(web, inbox=taking))
     with TestClient(app, base_url=HOME) as client:
         yield client
 
@@ -1045,7 +1045,7 @@ def test_every_answer_to_a_program_is_described(browser):
 
 
 def two_at_once(lab):
-    application = create_app(desk_of(lab))
+    application = create_app(web_of(lab))
     for name in ("Ann", "Bob"):
         browser = TestClient(application, base_url=HOME, follow_redirects=False)
         browser.post("/review/name", data={"by": name, "then": "/review"})

@@ -18,11 +18,11 @@ from labs.training import (
     PLAN,
     TAXONOMY,
     batch_of,
-    desk_of,
     examples,
     field,
     lesson_of,
     ordinary,
+    state_of,
     trained,
 )
 
@@ -372,8 +372,8 @@ def test_out_of_memory_halves_a_batch_and_learns_the_same(tmp_path):
 
     def learned(holds):
         eye.zero_grad()
-        desk = desk_of(Small(eye, holds), layers, lesson)
-        return accumulate_gradients(desk, batch, 1), eye.backbone.layers[0][0].weight.grad.clone()
+        state = state_of(Small(eye, holds), layers, lesson)
+        return accumulate_gradients(state, batch, 1), eye.backbone.layers[0][0].weight.grad.clone()
 
     (whole_loss, parts), whole = learned(6)
     (halves_loss, halves), found = learned(2)
