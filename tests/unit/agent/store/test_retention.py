@@ -34,8 +34,8 @@ def planned(plant: Plant, *, at=LATER) -> maintenance.Pruning:
 
 
 def test_the_crops_of_a_stated_order_stay_and_go_when_the_statement_may(plant) -> None:
-    stated = plant.lab.take("G8", order="4711", specimen="1", field="1", material="100Cr6")
     plain = plant.lab.take("G8", at=EARLIER)  # no file of that hour, which might be of the order
+    stated = plant.lab.take("G8", order="4711", specimen="1", field="1", material="100Cr6")
     plant.send()  # freezes the statement
     assert plant.lab.store.statements.all("4711")
 
@@ -100,9 +100,9 @@ def test_an_unknown_order_is_not_held_and_no_reviewer_ends_a_hold(plant) -> None
 
 
 def test_prune_says_what_it_keeps_and_why_also_when_it_only_tries(plant) -> None:
-    plant.lab.take("G8", order="4711", specimen="1", field="1", material="100Cr6")
     plant.lab.take("G8", reasons=(Reason.STRANGE,), at=EARLIER)
     plant.lab.take("G8", at=EARLIER)
+    plant.lab.take("G8", order="4711", specimen="1", field="1", material="100Cr6")
     plant.send()
     plant.write("agent.toml", '[site]\nname = "Plant 1"\n[retention]\ncrops_days = 1\n')
 
