@@ -86,7 +86,7 @@ def lesson_of(eye):
     return TrainingTask(eye, "s", ("subtype",), Scheme("two-stage", TAXONOMY), Framing(), one, one)
 
 
-def state_of(eye, layers, lesson):
+def train_state_of(eye, layers, lesson):
     targets = Targets(lesson, PLAN)
     cpu = torch.device("cpu")
     shown = FrameCache(Framing())

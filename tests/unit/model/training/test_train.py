@@ -22,7 +22,7 @@ from labs.training import (
     field,
     lesson_of,
     ordinary,
-    state_of,
+    train_state_of,
     trained,
 )
 
@@ -372,7 +372,7 @@ def test_out_of_memory_halves_a_batch_and_learns_the_same(tmp_path):
 
     def learned(holds):
         eye.zero_grad()
-        state = state_of(Small(eye, holds), layers, lesson)
+        state = train_state_of(Small(eye, holds), layers, lesson)
         return accumulate_gradients(state, batch, 1), eye.backbone.layers[0][0].weight.grad.clone()
 
     (whole_loss, parts), whole = learned(6)

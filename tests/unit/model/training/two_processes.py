@@ -9,7 +9,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from labs.training import NOW, PLAN, batch_of, examples, lesson_of, ordinary, state_of
+from labs.training import NOW, PLAN, batch_of, examples, lesson_of, ordinary, train_state_of
 
 from model import SINGLE_PROCESS, ProcessGroup, init_process_group, read_manifest, train
 from model.networks.backbones import Encoder, build_backbone
@@ -28,7 +28,7 @@ def furthest_apart(world: ProcessGroup) -> float:
     def gradients(of: ProcessGroup) -> tuple[float, list[torch.Tensor]]:
         eye.zero_grad()
         layers.zero_grad()
-        state = replace(state_of(eye, layers, lesson_of(eye)), processes=of)
+        state = replace(train_state_of(eye, layers, lesson_of(eye)), processes=of)
         share = replace(batch_of(given[of.rank :: of.size]), total=len(given))
         loss = all_reduce_gradients(state, accumulate_gradients(state, share, 1)[0])
         return loss, [w.grad.clone() for w in (*eye.parameters(), *layers.parameters())]
