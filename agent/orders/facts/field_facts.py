@@ -141,9 +141,12 @@ def _describe_other_taxonomy(view: MicrographView, own: OrderTaxonomy | None) ->
 
 
 def _labels(view: MicrographView, context: FieldContext) -> Iterator[LabelFacts]:
-    """Yield a micrograph's labels; a slip of the key is none, nor one that a lead took back."""
+    """Yield a micrograph's labels, also those that were taken back; a slip of the key is none.
+
+    A lead who takes a break back outweighs it by the code that holds, which the statement shows.
+    """
     for label in view.labels:
-        if label.undone and (_is_slip(label) or _is_taken_back(label, context.is_lead)):
+        if label.undone and _is_slip(label):
             continue
         own = context.taxonomy
         yield LabelFacts(
@@ -162,10 +165,6 @@ def _is_slip(label: LabelView) -> bool:
     if at is None or label.undone_by != label.by:
         return False
     return timedelta(0) <= at - label.at <= SLIP  # earlier: the clock was set back
-
-
-def _is_taken_back(label: LabelView, is_lead: Callable[[str], bool]) -> bool:
-    return label.undone_by != label.by and is_lead(label.undone_by)
 
 
 def _build_superseded(prepared: PreparationView) -> Superseded:

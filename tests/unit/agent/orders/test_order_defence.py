@@ -712,6 +712,23 @@ def test_a_broken_label_that_is_taken_back_at_once_was_a_slip_and_later_it_was_n
     assert "field 3 was G7, labelled by Ada" in missing(ordering, "4712")
 
 
+def test_a_break_that_is_taken_back_in_a_leads_name_stays_until_a_lead_gives_the_code(ordering):
+    ids = three(ordering, confirm=False)
+    for public_id in ids[:2]:
+        ordering.confirm(public_id)
+    ordering.confirm(ids[2], "G7")
+    ordering.store.labels.undo(ids[2], by=LEAD, at=AT + timedelta(minutes=1))
+    ordering.confirm(ids[2])
+
+    before = word(ordering), missing(ordering)
+    keeps = Decision("code", LEAD, code="G8", comment="the label was of the next field")
+    ordering.store.labels.decide(ids[2], keeps, at=AT + timedelta(minutes=2))
+
+    assert before[0] == "undecided"
+    assert "field 3 was G7, labelled by Ada" in before[1]
+    assert word(ordering) == "conforms"
+
+
 def test_a_label_that_is_taken_back_after_the_clock_was_set_back_is_no_slip(ordering):
     ids = three(ordering, confirm=False)
     for public_id in ids[:2]:
