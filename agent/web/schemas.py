@@ -238,7 +238,7 @@ class Order(_Answer):
     specimens: list[dict[str, Any]]
 
 
-class BoardOrder(BaseModel):
+class ListedOrder(BaseModel):
     """One order of the order desk."""
 
     order: str
@@ -251,10 +251,10 @@ class BoardOrder(BaseModel):
     sources: list[str]
 
 
-class BoardOrders(BaseModel):
+class ListedOrders(BaseModel):
     """The orders of the order desk."""
 
-    orders: list[BoardOrder]
+    orders: list[ListedOrder]
     unread: int = Field(description="Orders that are still to be read; ask again for them.")
 
 

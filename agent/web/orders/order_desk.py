@@ -30,7 +30,7 @@ from agent.web.orders.order_fields import confirm_href, order_href
 from agent.web.orders.orders import assign_field, decide_pair, find_pair, list_loose
 from agent.web.pages import render_page, request_name
 from agent.web.review.decisions import LONGEST_COMMENT, LONGEST_WORD
-from agent.web.schemas import FAULTS, BoardOrders, Bundles, Requested
+from agent.web.schemas import FAULTS, Bundles, ListedOrders, Requested
 from reports import Tone, marked
 from reports import gettext as _
 
@@ -336,7 +336,7 @@ def api_router(web: WebContext) -> APIRouter:
     """Build the routes of orders, fields and bundles for programs."""
     routes = APIRouter(prefix="/api/v1", responses=FAULTS)
 
-    @routes.get("/orders", response_model=BoardOrders)
+    @routes.get("/orders", response_model=ListedOrders)
     def list_orders() -> dict[str, Any]:
         """List the orders of the order desk with their next step, urgent and oldest first."""
         board = web.board.look(web.store, lambda: order_rules(web), now=web.now(), swept=SWEPT)

@@ -305,7 +305,8 @@ SUNDAY = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
 
 def job(outcome="not_recommended", *, at=SUNDAY, **facts):
-    return Job(1, "retrain", at, at + timedelta(hours=1), outcome, facts)
+    ended = at + timedelta(hours=1)
+    return Job(id=1, kind="retrain", started_at=at, ended_at=ended, outcome=outcome, facts=facts)
 
 
 @pytest.mark.parametrize(
