@@ -265,6 +265,14 @@ SENTENCES: list[tuple[str, Proof]] = [
         lambda s, _m: not s.assessed.view.specimens,
     ),
     (r"(\S+) could not be used: .*", lambda s, m: m[1] in s.world.lost[s.number]),
+    (
+        r"the order arrived at .*, after the time of a field or label .*: a lead reopens it .*",
+        lambda s, _m: s.world.was_set_back,
+    ),
+    (
+        r"the clock was behind when the order arrived, .*: a lead reopens it .*",
+        lambda s, _m: s.world.was_set_back,
+    ),
     (r"no images received", lambda s, _m: not s.assessed.specimens),
 ]
 

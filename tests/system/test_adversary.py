@@ -576,29 +576,6 @@ def test_a_file_renamed_to_another_place_before_it_was_read_holds_its_order(benc
     assert bench.word() == "undecided"
 
 
-@pytest.mark.parametrize("is_deleted", [False, True])
-@pytest.mark.parametrize(("by", "word"), [("copy", "undecided"), ("own", "conforms")])
-def test_a_file_that_is_replaced_before_it_was_read_holds_its_order_until_its_field_comes(
-    bench, by, word, is_deleted
-):
-    bench.fine()
-    path = bench.shoot("4711_01_4.tif", COARSE)
-    bench.arrive()
-    if is_deleted:
-        path.unlink()
-        bench.arrive()
-        bench.work()
-    bench.coarse = []
-
-    copied = (bench.folder / "export" / "4711_01_1.tif").read_bytes()
-    path.write_bytes(copied if by == "copy" else tif(steel(4242)))
-    bench.work()
-
-    assert bench.word() == word
-    if word == "undecided":
-        assert "4711_01_4.tif could not be used" in bench.missing()
-
-
 def test_a_file_that_is_replaced_by_another_of_its_size_and_time_was_not_renamed(bench):
     bench.fine()
     path = bench.shoot("4711_01_4.tif", COARSE)

@@ -30,7 +30,6 @@ from agent.store.work.file_states import (
     MAX_ATTEMPTS,
     MAX_DEATHS,
     OVERWRITTEN,
-    OVERWRITTEN_SENTENCE,
     READ_AGAIN,
     RETRY_AFTER,
     SUSPECT_AFTER,
@@ -45,6 +44,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from agent.store.results.results import MicrographResult
+
+
+OVERWRITTEN_SENTENCE = (
+    "copied on, or written again, before it was read; the newer version is taken instead"
+)
 
 
 def claim_due(
