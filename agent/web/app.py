@@ -74,7 +74,7 @@ from agent.web.review import (
 )
 from agent.web.review.chart_plates import Chart, open_chart
 from agent.web.review.decisions import DecidedMeanwhileError, NotYoursError
-from agent.web.setup import first_steps, login, taxonomy_page
+from agent.web.setup import first_steps, login, specification_page, taxonomy_page
 from model import ModelError
 from reports import gettext as _
 from reports import marked
@@ -129,7 +129,6 @@ ROUTERS: tuple[Callable[[WebContext], APIRouter], ...] = (
     orders.router,
     order_acts.router,
     orders.place_router,
-    order_acts.specification_router,
     archive.router,
     bulk_decisions.router,
     embedding_map.similar_router,
@@ -146,6 +145,7 @@ ROUTERS: tuple[Callable[[WebContext], APIRouter], ...] = (
     models_page.bundle_router,
     first_steps.router,
     taxonomy_page.router,
+    specification_page.router,
     help_pages.router,
     help_pages.docs_router,
 )

@@ -263,7 +263,7 @@ def _choose_taxonomy(
 
 
 def has_newer_rules(assessed: Assessed, policy: OrderPolicy, *, at: datetime) -> bool:
-    """Return whether another specification, sizes or settings than the applied are in force now.
+    """Return whether another specification, sizes or settings than the applied are valid now.
 
     Args:
         assessed: The order in its present state.

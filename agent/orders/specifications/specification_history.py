@@ -515,7 +515,7 @@ def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime, by: str = 
 
     Args:
         store: Open.
-        taxonomy: The one in force.
+        taxonomy: The one that is valid.
         now: Aware UTC.
         by: Who changed it; the agent where it only read the file.
     """

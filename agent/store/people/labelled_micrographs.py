@@ -246,7 +246,7 @@ def _build_labelled(
         seen_code=seen_code,
         is_confirmed=agree >= label_decisions.TWO,
         is_doubted=rows[-1].kind == DOUBT,
-        was_checked=any(number < (label.id) for number in doubts),
+        was_checked=any(number < label.id for number in doubts),
         is_control=Reason.CONTROL_SAMPLE in answer.reasons and answer.code is not None,
         area_mm2=micrograph.area_mm2,
         file=micrograph.relative,

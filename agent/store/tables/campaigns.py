@@ -7,12 +7,7 @@ from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
 from agent.store.tables import micrographs  # noqa: F401 - what foreign keys name
-from agent.store.tables.base import (
-    Numbered,
-    OfSite,
-    instant_column,
-    json_column,
-)
+from agent.store.tables.base import Numbered, OfSite, instant_column, json_column
 
 
 class CampaignRow(OfSite, Numbered, table=True):

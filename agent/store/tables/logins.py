@@ -6,11 +6,7 @@ from typing import Any, ClassVar
 from sqlmodel import Field
 
 from agent.store.tables import records  # noqa: F401 - what foreign keys name
-from agent.store.tables.base import (
-    Numbered,
-    OfSite,
-    instant_column,
-)
+from agent.store.tables.base import Numbered, OfSite, instant_column
 
 
 class Login(OfSite, Numbered, table=True):

@@ -6,11 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import Column, Text, UniqueConstraint
 from sqlmodel import Field
 
-from agent.store.tables.base import (
-    Numbered,
-    OfSite,
-    instant_column,
-)
+from agent.store.tables.base import Numbered, OfSite, instant_column
 
 
 class NightRow(OfSite, Numbered, table=True):

@@ -6,13 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field
 
-from agent.store.tables.base import (
-    Numbered,
-    OfSite,
-    instant_column,
-    json_column,
-    text_column,
-)
+from agent.store.tables.base import Numbered, OfSite, instant_column, json_column, text_column
 
 
 class OrderRow(OfSite, Numbered, table=True):

@@ -6,13 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import Column, Index, Text, UniqueConstraint
 from sqlmodel import Field
 
-from agent.store.tables.base import (
-    Numbered,
-    OfGroup,
-    OfSite,
-    instant_column,
-    json_column,
-)
+from agent.store.tables.base import Numbered, OfGroup, OfSite, instant_column, json_column
 
 
 class TrailRow(OfSite, Numbered, table=True):

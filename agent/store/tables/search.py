@@ -6,13 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import Index, UniqueConstraint
 
 from agent.store.tables import micrographs  # noqa: F401 - what foreign keys name
-from agent.store.tables.base import (
-    Numbered,
-    OfMicrograph,
-    OfSite,
-    instant_column,
-    text_column,
-)
+from agent.store.tables.base import Numbered, OfMicrograph, OfSite, instant_column, text_column
 
 
 class SearchEntry(OfSite, OfMicrograph, table=True):
