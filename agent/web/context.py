@@ -24,6 +24,7 @@ from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy
 from agent.retrain.label_use import LEARNS_FROM
 from agent.store import RingRules
+from agent.store.numbers import person_key
 from agent.web.orders.order_board import OrderBoard
 from reports import marked
 
@@ -194,7 +195,7 @@ MOST = 50_000
 
 
 class ShownAnswers:
-    """Results that pages have shown, by reviewer. Thread-safe."""
+    """Results that pages have shown, by reviewer, however the name is spelled. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -203,15 +204,15 @@ class ShownAnswers:
     def add(self, who: str, result: int) -> None:
         """Record that a page has shown a result; `who` is "" before a name was entered."""
         with self._lock:
-            self._shown[who, result] = None
-            self._shown.move_to_end((who, result))
+            self._shown[person_key(who), result] = None
+            self._shown.move_to_end((person_key(who), result))
             while len(self._shown) > MOST:
                 self._shown.popitem(last=False)
 
     def has(self, who: str, result: int) -> bool:
         """Return whether a page has shown a result to a reviewer, or to one without a name."""
         with self._lock:
-            return (who, result) in self._shown or ("", result) in self._shown
+            return any((key, result) in self._shown for key in (person_key(who), ""))
 
 
 ID = re.compile(r"[0-9a-f]{16}(-p[1-9][0-9]{0,4})?")

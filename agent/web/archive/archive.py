@@ -271,8 +271,11 @@ def render_archive(
         web,
         (
             view
-            for view in waiting
-            if not blind_first or _names_code(asked, view.result.structure_code)
+            for view in found.micrographs
+            if view.label is None
+            and not (
+                blind_first and view.awaits and not _names_code(asked, view.result.structure_code)
+            )
         ),
         who,
     )

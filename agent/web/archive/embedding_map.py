@@ -68,7 +68,7 @@ def router(web: WebContext) -> APIRouter:
         wanted = [public_id for public_id in ids.split(",") if ID.fullmatch(public_id)]
         views = web.store.search.list_micrographs(list(dict.fromkeys(wanted))[:MOST_SELECTED])
         blind_first = cookies.is_blind_first(request)
-        shown = (view for view in views if view.awaits and not blind_first)
+        shown = (view for view in views if not (view.awaits and blind_first))
         remember_shown(web, shown, cookies.name_of(request))
         count = reports.ngettext("{n} micrograph", "{n} micrographs", len(views))
         return render_hits(

@@ -90,7 +90,7 @@ def remember_shown(web: WebContext, micrographs: Iterable[MicrographView], who: 
 def remember_read(web: WebContext, micrographs: Iterable[MicrographView], who: str) -> None:
     """Record that a named reader got the answers, hidden ones too, from the API or a file."""
     for view in micrographs if who else ():
-        if view.awaits and view.result.structure_code:
+        if (view.awaits or view.label is None) and view.result.structure_code:
             web.shown.add(who, view.result.id)
 
 

@@ -157,6 +157,7 @@ def _decide(web: WebContext, request: Request, public_id: str, form: Mapping[str
             )
         )
     narrowed = {key: form[key] for key in FILTERS if form.get(key)}
+    together = form.get("together") == "1"  # no page offers it for a hidden answer
     decision = decisions.read_decision(
         said,
         taxonomy=web.taxonomy,
@@ -165,11 +166,11 @@ def _decide(web: WebContext, request: Request, public_id: str, form: Mapping[str
         unsure=form.get("unsure") == "1",
         comment=form.get("comment", ""),
         viewing_s=seconds_of(form.get("viewing_s", "")),
-        blind=form.get("blind") == "1" and not web.shown.has(who.strip(), view.result.id),
+        blind=form.get("blind") == "1" and not together and not web.shown.has(who, view.result.id),
         result_seen=cookies.number(form.get("result_id", "")),
         decision_id=form.get("decision_id", ""),
     )
-    if missing := _request_reason(web, view, decision, form):
+    if missing := _request_reason(web, view, decision, together=together):
         sent = {key: value for key, value in form.items() if key not in ("comment", "decision_id")}
         return _render(web, request, view, 422, missing=missing, sent=sent)
     # Read before the decision is written: the next micrograph follows this order.
@@ -213,15 +214,13 @@ def _write(
 
 
 def _request_reason(
-    web: WebContext, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
+    web: WebContext, view: MicrographView, decision: StoredDecision, *, together: bool
 ) -> str:
     """Return a request for the reason where a decision corrects the model without one, or ""."""
     others = order_fields.waiting(order_fields.fields_of(web, view), view)
-    covered = [view, *others] if form.get("together") == "1" else [view]
-    asked = form.get("blind") == "1"  # the form says so; whoever was shown the answer knows it
-    hides = {one.id: asked and not web.shown.has(decision.by, one.result.id) for one in covered}
+    covered = [view, *others] if together else [view]
     texts = (
-        request_reason(web, one, decision, hides=hides[one.id] or is_blind(one)) for one in covered
+        request_reason(web, one, decision, hides=decision.blind or is_blind(one)) for one in covered
     )
     return next(filter(None, texts), "")
 

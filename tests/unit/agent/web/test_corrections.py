@@ -69,14 +69,49 @@ def test_a_hidden_answer_is_not_revealed_by_a_request_for_a_reason(lab, browser)
     assert [answer.status_code for answer in answers] == [303, 303]
 
 
-def test_who_was_shown_the_answer_cannot_call_the_decision_blind(lab, browser):
-    public_id = lab.take("G8", reasons=("uncertain",))
-    browser.get(f"/review/{public_id}")
+SHOW = {
+    "its page": "/review/{0}",
+    "the page of its order": "/order/4711",
+    "the form of its order": "/confirm/4711",
+    "the search of the API": "/api/v1/search",
+    "its micrograph of the API": "/api/v1/micrographs/{0}",
+    "its place in the archive": "/archive?q=order:4711",
+}
 
-    answer = decide(browser, public_id, "code:G7", blind="1")
+
+@pytest.mark.parametrize(
+    ("way", "by"),
+    [*((way, "Ann") for way in SHOW), *(("its page", by) for by in (" Ann ", "ANN", "Ann."))],
+)
+def test_who_was_shown_the_answer_cannot_call_the_decision_blind(lab, way, by):
+    browser = browser_on(replace(web_with(lab), correction_reasons=()))
+    public_id = order_of(lab, "4711")[0]
+    assert browser.get(SHOW[way].format(public_id)).status_code == 200
+
+    answer = decide(browser, public_id, "code:G7", blind="1", by=by)
 
     assert answer.status_code == 422
     assert lab.store.results.find(public_id).label is None
+
+
+def test_what_another_reviewer_was_shown_is_hidden_from_this_one(lab, browser):
+    public_id = lab.take("G8", reasons=("uncertain",))
+    browser.get(f"/review/{public_id}")
+
+    answer = decide(browser, public_id, "code:G7", blind="1", by="Ben")
+
+    assert (answer.status_code, decided(lab, public_id).blind) == (303, True)
+
+
+def test_a_decision_for_a_specimen_is_never_blind(lab, browser):
+    named = {"order": "4711", "specimen": "1", "reasons": ("uncertain",)}
+    ids = [lab.take(code, field=str(n), **named) for n, code in enumerate(("G8", "G7"))]
+
+    refused = decide(browser, ids[0], "code:G8", together="1", blind="1")
+    told = decide(browser, ids[0], "code:G8", together="1", blind="1", comment=BUILT_IN)
+
+    assert (refused.status_code, told.status_code) == (422, 303)
+    assert [decided(lab, one).blind for one in ids] == [False, False]
 
 
 def test_a_lab_names_its_own_reasons_and_without_the_setting_none_is_requested(lab):
