@@ -12,14 +12,14 @@ import math
 import random
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
 from agent.labelled_import import get_key
 from agent.orders.judge.limit import Limit, find_bound
-from agent.roundrobin.panel import Panel, RaterAnswer, image_results
+from agent.roundrobin.panel import Panel, image_results
 from agent.store import RATERS_DOUBT, NewImage, NewRater
 from agent.store.people import auth
 from model import TaxonomyError, taxonomy_from
@@ -145,21 +145,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 """Why a label is suspect: a key of the sentences in `reports`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Invited:
-    """A rater to be invited.
-
-    Args:
-        name: Of the rater.
-        account: With which they log in, "" for a link.
-        team: "" for none.
-    """
-
-    name: str
-    account: str = ""
-    team: str = ""
-
-
 def require_name(name: str) -> str:
     """Return a campaign's name if it is valid.
 
@@ -177,7 +162,7 @@ def set_up(
     store: Store,
     name: str,
     images: Sequence[NewImage],
-    raters: Sequence[Invited],
+    raters: Sequence[NewRater],
     *,
     taxonomy: Taxonomy,
     seed: int,
@@ -235,7 +220,7 @@ def get_campaign(store: Store, name: str) -> Campaign:
     return campaign
 
 
-def invite(store: Store, campaign: Campaign, invited: Invited, *, by: str, at: datetime) -> str:
+def invite(store: Store, campaign: Campaign, invited: NewRater, *, by: str, at: datetime) -> str:
     """Invite one more rater.
 
     Returns:
@@ -248,8 +233,8 @@ def invite(store: Store, campaign: Campaign, invited: Invited, *, by: str, at: d
         raise UsageError(f"account {invited.account} is invited already.")
     _refuse_unknown_accounts(store, [invited])
     number = max((int(other.pseudonym[1:]) for other in campaign.raters), default=0) + 1
-    rater = NewRater(f"R{number:02d}", invited.name, invited.team, invited.account)
-    store.campaigns.invite(campaign.name, rater, by=by, at=at)
+    rater = replace(invited, pseudonym=f"R{number:02d}")
+    store.campaigns.invite(campaign.row.name, rater, by=by, at=at)
     return rater.pseudonym
 
 
@@ -293,12 +278,12 @@ def links(
     for rater in raters:
         token = auth.make_token()
         hashed = auth.hash_token(token)
-        store.campaigns.give_link(campaign.name, rater.pseudonym, hashed, by=by, at=at)
+        store.campaigns.give_link(campaign.row.name, rater.pseudonym, hashed, by=by, at=at)
         made[rater.pseudonym] = token
     return made
 
 
-def _refuse_unknown_accounts(store: Store, raters: Sequence[Invited]) -> None:
+def _refuse_unknown_accounts(store: Store, raters: Sequence[NewRater]) -> None:
     known = {account.name for account in store.accounts.every() if account.kind == "person"}
     if missing := [
         rater.account for rater in raters if rater.account and rater.account not in known
@@ -306,11 +291,10 @@ def _refuse_unknown_accounts(store: Store, raters: Sequence[Invited]) -> None:
         raise UsageError(f"there is no account {missing[0]!r}; agent users list shows all.")
 
 
-def _assign_pseudonyms(raters: Sequence[Invited], seed: int) -> list[NewRater]:
+def _assign_pseudonyms(raters: Sequence[NewRater], seed: int) -> list[NewRater]:
     shuffled = random.Random(seed).sample(list(raters), len(raters))
     return [
-        NewRater(f"R{number:02d}", rater.name, rater.team, rater.account)
-        for number, rater in enumerate(shuffled, start=1)
+        replace(rater, pseudonym=f"R{number:02d}") for number, rater in enumerate(shuffled, start=1)
     ]
 
 
@@ -362,7 +346,7 @@ def candidates(
 def get_order(campaign: Campaign, pseudonym: str) -> list[int]:
     """Return the numbers of a campaign's images in the order in which a rater sees them."""
     numbers = [image.number for image in campaign.images]
-    random.Random(f"{campaign.seed} {pseudonym}").shuffle(numbers)
+    random.Random(f"{campaign.row.seed} {pseudonym}").shuffle(numbers)
     return numbers
 
 
@@ -383,9 +367,9 @@ def next_place(seat: Seat) -> int | None:
 def may_show(seat: Seat, place: int) -> bool:
     """Return whether a place may be shown: the next one, and earlier ones where that is allowed."""
     image = image_at(seat, place)
-    if not seat.campaign.is_open or image is None:
+    if not seat.campaign.row.is_open or image is None:
         return False
-    return seat.campaign.may_go_back if image in seat.ratings else place == next_place(seat)
+    return seat.campaign.row.may_go_back if image in seat.ratings else place == next_place(seat)
 
 
 # --- gathering ----------------------------------------------------------------------------------
@@ -395,26 +379,15 @@ def build_panel(
     campaign: Campaign, ratings: Iterable[Rating], model: Mapping[int, str] | None = None
 ) -> Panel:
     """Build the panel of a campaign; of two ratings of one image by one rater the newer counts."""
-    taxonomy = taxonomy_from(campaign.taxonomy)
-    separators = {subtype.name: subtype.separator for subtype in taxonomy.subtypes}
-    answers = {
-        (rating.rater, rating.image): RaterAnswer(
-            rating.said.subtype,
-            rating.said.size,
-            rating.said.criterion,
-            rating.said.comment,
-            separators.get(rating.said.subtype or "", ""),
-        )
-        for rating in ratings
-    }
+    taxonomy = taxonomy_from(campaign.row.taxonomy)
     return Panel(
         taxonomy=taxonomy,
         raters=tuple(rater.pseudonym for rater in campaign.raters),
         images=tuple(image.number for image in campaign.images),
-        answers=answers,
+        answers={(rating.rater, rating.image): rating.said for rating in ratings},
         reference={image.number: image.reference for image in campaign.images if image.reference},
         model=model or {},
-        merged=campaign.merged,
+        merged=campaign.row.merged,
         teams={rater.pseudonym: rater.team for rater in campaign.raters if rater.team},
     )
 
@@ -446,7 +419,7 @@ def model_answers(
         views: Image → the micrograph with its current result.
         learned: Bundle → keys of its training images.
     """
-    taxonomy = taxonomy_from(campaign.taxonomy)
+    taxonomy = taxonomy_from(campaign.row.taxonomy)
     codes, remembered = {}, []
     for number, view in views.items():
         if not view.result.structure_code or view.result.structure_code not in taxonomy.codes:

@@ -11,14 +11,14 @@ import numpy as np
 
 from agent.roundrobin import agreement_coefficients
 from agent.roundrobin.agreement_coefficients import PAIR
-from model import Estimate, join_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from model import Taxonomy
+    from agent.store import Opinion
+    from model import Estimate, Taxonomy
 
 
 MODEL = "model"
@@ -30,28 +30,6 @@ class Level(StrEnum):
     SUBTYPE = "subtype"
     CODE = "code"
     MERGED = "merged"
-
-
-@dataclass(frozen=True, slots=True)
-class RaterAnswer:
-    """A rater's answer on an image; None where the rater could not tell.
-
-    Args:
-        separator: What joins subtype and size, as the taxonomy says.
-    """
-
-    subtype: str | None
-    size: str | None
-    criterion: str = "unrecorded"
-    comment: str = ""
-    separator: str = ""
-
-    @property
-    def code(self) -> str | None:
-        """The structure code, or None where the rater could not tell it."""
-        if self.subtype is None or self.size is None:
-            return None
-        return join_code(self.subtype, self.size, self.separator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +59,7 @@ class Panel:
     taxonomy: Taxonomy
     raters: tuple[str, ...]
     images: tuple[int, ...]
-    answers: Mapping[tuple[str, int], RaterAnswer]
+    answers: Mapping[tuple[str, int], Opinion]
     reference: Mapping[int, str] = field(default_factory=dict)
     model: Mapping[int, str] = field(default_factory=dict)
     merged: Mapping[str, str] = field(default_factory=dict)
@@ -107,7 +85,13 @@ class Panel:
         answer = self.answers.get((rater, image))
         if answer is None:
             return None
-        return answer.subtype if level is Level.SUBTYPE else self._class(answer.code, level)
+        return answer.subtype if level is Level.SUBTYPE else self._class(self.code(answer), level)
+
+    def code(self, answer: Opinion) -> str | None:
+        """Return the structure code of an answer, or None where the rater could not tell it."""
+        if answer.subtype is None or answer.size is None:
+            return None
+        return self.taxonomy.subtype(answer.subtype).code(answer.size)
 
     def true(self, image: int, level: Level) -> str | None:
         """Return the reference's class of an image, or None."""
@@ -168,7 +152,7 @@ class Panel:
         order = list_sizes(self.taxonomy)
         rows = [
             [
-                -1 if answer is None or answer.code is None else order.index(answer.size or "")
+                -1 if answer is None or not answer.has_code else order.index(answer.size or "")
                 for answer in (self.answers.get((rater, image)) for rater in self.raters)
             ]
             for image in self.images
@@ -239,13 +223,14 @@ def image_results(panel: Panel) -> list[ImageResult]:
 
 def _image(panel: Panel, image: int) -> ImageResult:
     answers = [panel.answers[rater, image] for rater in list_raters(panel, image)]
-    votes = Counter(answer.code for answer in answers if answer.code is not None)
+    told = [answer for answer in answers if answer.has_code]
+    votes = Counter(code for answer in told if (code := panel.code(answer)))
     return ImageResult(
         number=image,
         reference=panel.reference.get(image),
         model=panel.model.get(image),
         majority=panel.majority(image, Level.CODE),
         votes=dict(sorted(votes.items(), key=lambda vote: (-vote[1], vote[0]))),
-        untold=sum(answer.code is None for answer in answers),
-        criteria=dict(Counter(answer.criterion for answer in answers if answer.code is not None)),
+        untold=len(answers) - len(told),
+        criteria=dict(Counter(answer.criterion for answer in told)),
     )

@@ -30,11 +30,11 @@ from agent.roundrobin.panel import (
     Level,
     Panel,
     RatedShare,
-    RaterAnswer,
     image_results,
     list_raters,
     list_sizes,
 )
+from agent.store import Opinion
 from model import Estimate, agreement_interval, wilson
 
 if TYPE_CHECKING:
@@ -219,11 +219,8 @@ def model_alone(panel: Panel) -> Individual | None:
 
 def with_model(panel: Panel) -> Panel:
     """Return the panel with the model as one more rater."""
-    separators = {subtype.name: subtype.separator for subtype in panel.taxonomy.subtypes}
-    parts = {image: panel.taxonomy.parse(code) for image, code in panel.model.items()}
     answers = {
-        (MODEL, image): RaterAnswer(subtype, size, separator=separators[subtype])
-        for image, (subtype, size) in parts.items()
+        (MODEL, image): Opinion(*panel.taxonomy.parse(code)) for image, code in panel.model.items()
     }
     return replace(panel, raters=(*panel.raters, MODEL), answers={**panel.answers, **answers})
 
@@ -259,7 +256,7 @@ def _individual(panel: Panel, name: str, others: Panel) -> Individual:
 
 def _is_near(panel: Panel, name: str, image: int) -> bool:
     answer, true = panel.answers[name, image], panel.taxonomy.parse(panel.reference[image])
-    if answer.code is None or answer.subtype != true[0]:
+    if not answer.has_code or answer.subtype != true[0]:
         return False
     names = [size.name for size in panel.taxonomy.subtype(true[0]).sizes]
     return abs(names.index(answer.size or "") - names.index(true[1])) <= 1
@@ -294,7 +291,7 @@ def _reference_kappa(panel: Panel, name: str) -> Estimate:
 def _reference_size_kappa(panel: Panel, name: str) -> Estimate:
     order = list_sizes(panel.taxonomy)
     answers = [panel.answers.get((name, image)) for image in panel.images]
-    given = [None if answer is None or answer.code is None else answer.size for answer in answers]
+    given = [None if answer is None or not answer.has_code else answer.size for answer in answers]
     true = [
         panel.taxonomy.parse(panel.reference[image])[1] if image in panel.reference else None
         for image in panel.images

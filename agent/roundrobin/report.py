@@ -97,7 +97,7 @@ def write(
             of others.
     """
     campaign = get_campaign(store, name)
-    if campaign.closed_at is None:
+    if campaign.row.closed_at is None:
         raise UsageError(f"campaign {name!r} is not closed yet: agent roundrobin close {name}.")
     ratings = store.campaigns.ratings(name)
     views = _views(store, campaign)
@@ -136,10 +136,10 @@ def _views(store: Store, campaign: Campaign) -> dict[int, MicrographView]:
 
 def _document(campaign: Campaign, results: Study, model: ModelAnswers) -> dict[str, Any]:
     return {
-        "campaign": campaign.name,
-        "opened_at": campaign.opened_at and campaign.opened_at.isoformat(),
-        "closed_at": campaign.closed_at and campaign.closed_at.isoformat(),
-        "seed": campaign.seed,
+        "campaign": campaign.row.name,
+        "opened_at": campaign.row.opened_at and campaign.row.opened_at.isoformat(),
+        "closed_at": campaign.row.closed_at and campaign.row.closed_at.isoformat(),
+        "seed": campaign.row.seed,
         "bundles": list(model.bundles),
         "images_learned_from": list(model.learned),
         **study_to_json(results),
@@ -147,7 +147,7 @@ def _document(campaign: Campaign, results: Study, model: ModelAnswers) -> dict[s
 
 
 def _sentences(campaign: Campaign, panel: Panel, model: ModelAnswers) -> Iterator[str]:
-    opened, closed = campaign.opened_at, campaign.closed_at
+    opened, closed = campaign.row.opened_at, campaign.row.closed_at
     whole = len(panel.raters) * len(panel.images)
     given = sum(rater in panel.raters for rater, _ in panel.answers)
     yield (
@@ -176,8 +176,10 @@ def _sentences(campaign: Campaign, panel: Panel, model: ModelAnswers) -> Iterato
         )
     if missing := len(panel.images) - len(panel.reference):
         yield f"{missing} micrographs have no reference and count in the agreement alone."
-    if campaign.merged:
-        pairs = ", ".join(f"{code} as {counts_as}" for code, counts_as in campaign.merged.items())
+    if campaign.row.merged:
+        pairs = ", ".join(
+            f"{code} as {counts_as}" for code, counts_as in campaign.row.merged.items()
+        )
         yield f"Merged: {pairs}."
 
 
@@ -196,17 +198,16 @@ def _thumbnails(
 def _rows(
     campaign: Campaign, panel: Panel, ratings: Sequence[Rating], called: Mapping[str, str]
 ) -> Iterator[dict[str, object]]:
-    taxonomy = taxonomy_from(campaign.taxonomy)
+    taxonomy = taxonomy_from(campaign.row.taxonomy)
     images = {image.number: image for image in campaign.images}
     for rating in ratings:
         if rating.rater not in panel.raters:
             continue
         answer, image = rating.said, images[rating.image]
-        is_complete = answer.subtype is not None and answer.size is not None
-        code = taxonomy.code(answer.subtype or "", answer.size or "") if is_complete else ""
-        low, high = taxonomy.size_bounds(answer.size) if is_complete and answer.size else ("", "")
+        code = panel.code(answer) or ""
+        low, high = taxonomy.size_bounds(answer.size) if code and answer.size else ("", "")
         yield {
-            "campaign": campaign.name,
+            "campaign": campaign.row.name,
             "rater": called.get(rating.rater, rating.rater),
             "team": panel.teams.get(rating.rater, ""),
             "image": rating.image,

@@ -24,7 +24,6 @@ from .backup import (
 )
 from .people.campaigns import (
     Campaign as Campaign,
-    CampaignRater as CampaignRater,
     NewImage as NewImage,
     NewRater as NewRater,
     Opinion as Opinion,
@@ -154,6 +153,7 @@ from .bundles.promotions import (
 from .evidence.quality_records import NewRecord as NewRecord
 from .tables import (
     Account as Account,
+    CampaignRater as CampaignRater,
     Job as Job,
     NightRow as NightRow,
     Record as Record,

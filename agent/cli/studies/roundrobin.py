@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from agent.orders.judge.limit import Limit
-    from agent.roundrobin.campaign import Invited
     from agent.settings import Settings
-    from agent.store import Campaign, NewImage, Store
+    from agent.store import Campaign, NewImage, NewRater, Store
     from model import Taxonomy
 
 
@@ -213,7 +212,8 @@ def open_(  # noqa: PLR0917 - each is an option of the command
 ) -> None:
     """Open a campaign and print each rater's link. The links are printed only once."""
     from agent.orders.facts.order_policy import review_url
-    from agent.roundrobin.campaign import Invited, get_campaign, invite, links
+    from agent.roundrobin.campaign import get_campaign, invite, links
+    from agent.store import NewRater
     from agent.web import is_this_pc_alone
 
     settings = load_settings(context)
@@ -223,7 +223,7 @@ def open_(  # noqa: PLR0917 - each is an option of the command
         campaign = get_campaign(store, name)
         wanted = [entry for entry in campaign.raters if not entry.account]
         if rater:
-            made = invite(store, campaign, Invited(rater, team=team), by=who, at=now_utc())
+            made = invite(store, campaign, NewRater("", rater, team), by=who, at=now_utc())
             campaign = get_campaign(store, name)
             wanted = [entry for entry in campaign.raters if entry.pseudonym == made]
         elif again:
@@ -338,12 +338,12 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         return
     rows = [
         (
-            campaign.name,
-            campaign.state,
+            campaign.row.name,
+            campaign.row.state,
             len(campaign.images),
             len(campaign.raters),
             f"{campaign.given} of {len(campaign.images) * len(campaign.raters)}",
-            f"{campaign.created_at:%Y-%m-%d}",
+            f"{campaign.row.created_at:%Y-%m-%d}",
         )
         for campaign in campaigns
     ]
@@ -352,30 +352,30 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 def _to_json(campaign: Campaign) -> dict[str, object]:
     return {
-        "name": campaign.name,
-        "state": campaign.state,
+        "name": campaign.row.name,
+        "state": campaign.row.state,
         "images": len(campaign.images),
         "raters": [rater.pseudonym for rater in campaign.raters],
         "ratings": campaign.given,
         "expected": len(campaign.images) * len(campaign.raters),
-        "created_at": campaign.created_at.isoformat(),
-        "opened_at": campaign.opened_at and campaign.opened_at.isoformat(),
-        "closed_at": campaign.closed_at and campaign.closed_at.isoformat(),
+        "created_at": campaign.row.created_at.isoformat(),
+        "opened_at": campaign.row.opened_at and campaign.row.opened_at.isoformat(),
+        "closed_at": campaign.row.closed_at and campaign.row.closed_at.isoformat(),
     }
 
 
 def _iter_invited(
     raters: Path | None, names: Sequence[str], accounts: Sequence[str]
-) -> Iterable[Invited]:
-    from agent.roundrobin.campaign import Invited
+) -> Iterable[NewRater]:
+    from agent.store import NewRater
     from agent.store.people.auth import require_name
 
     if raters is not None:
         for _, row in read_rows(raters, "name"):
             name = require_name(row["name"])
-            yield Invited(name, row.get("account", ""), row.get("team", ""))
-    yield from (Invited(require_name(name)) for name in names)
-    yield from (Invited(name, name) for name in accounts)
+            yield NewRater("", name, row.get("team", ""), row.get("account", ""))
+    yield from (NewRater("", require_name(name)) for name in names)
+    yield from (NewRater("", name, account=name) for name in accounts)
 
 
 def _parse_merges(options: Sequence[str]) -> dict[str, str]:

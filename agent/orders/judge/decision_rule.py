@@ -165,21 +165,21 @@ def iter_double_reviews(store: Store) -> Iterator[DoubleReview]:
     """
     yield from store.labels.list_double_reviews()
     for campaign in store.campaigns.all():
-        if campaign.closed_at is not None:
+        if campaign.row.closed_at is not None:
             yield from _iter_campaign(store, campaign)
 
 
 def _iter_campaign(store: Store, campaign: Campaign) -> Iterator[DoubleReview]:
     by_image: dict[int, dict[str, str]] = {}
-    separators = {s.name: s.separator for s in taxonomy_from(campaign.taxonomy).subtypes}
-    for rating in store.campaigns.ratings(campaign.name):
+    separators = {s.name: s.separator for s in taxonomy_from(campaign.row.taxonomy).subtypes}
+    for rating in store.campaigns.ratings(campaign.row.name):
         subtype, size = rating.said.subtype or "", rating.said.size or ""
         code = join_code(subtype, size, separators.get(subtype, ""))
         by_image.setdefault(rating.image, {})[rating.rater] = code
     for image in campaign.images:
         codes = list(by_image.get(image.number, {}).values())
         view = store.results.find(image.micrograph)
-        if not codes or view is None or campaign.closed_at is None:
+        if not codes or view is None or campaign.row.closed_at is None:
             continue
         if codes[1:]:
             yield _build_review(view, (codes[0], codes[1]), campaign)
@@ -195,7 +195,7 @@ def _build_review(
     answers = (view.result.structure_code, *view.result.prediction_set)
     return DoubleReview(
         codes=codes,
-        at=campaign.closed_at or campaign.created_at,
+        at=campaign.row.closed_at or campaign.row.created_at,
         specimen=f"{order}/{specimen}" if specimen else "",
         material=known.get("material", ""),
         answers=tuple(dict.fromkeys(code for code in answers if code)),

@@ -21,7 +21,7 @@ from agent.store.evidence import audit_log
 from agent.store.people import labels, review_queue
 from agent.store.tables import (
     CampaignImageRow,
-    CampaignRaterRow,
+    CampaignRater,
     CampaignRow,
     MicrographRow,
     RatingRow,
@@ -34,43 +34,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class CampaignImage:
-    """A micrograph of a campaign.
+class NewImage:
+    """A micrograph to be rated.
 
     Args:
-        id: Row number.
-        number: Counted from 1 in the campaign.
         micrograph: Public id.
         reference: Its structure code when it was added, or None.
         stratum: Sampling stratum, "" where the micrograph was named.
     """
 
+    micrograph: str
+    reference: str | None = None
+    stratum: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignImage(NewImage):
+    """A micrograph of a campaign: its row number, and its number from 1 in the campaign."""
+
     id: int
     number: int
-    micrograph: str
-    reference: str | None
-    stratum: str
-
-
-@dataclass(frozen=True, slots=True)
-class CampaignRater:
-    """A rater of a campaign.
-
-    Args:
-        id: Row number.
-        pseudonym: Used everywhere except by the campaign's operator.
-        name: Name of the rater.
-        team: Team, such as "daily", "" for none.
-        account: Account of the rater, "" where access is by a link.
-        has_link: A link was issued.
-    """
-
-    id: int
-    pseudonym: str
-    name: str
-    team: str
-    account: str
-    has_link: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,65 +61,33 @@ class Campaign:
     """A round robin.
 
     Args:
-        id: Row number.
-        name: Name.
-        by: Who set it up.
-        seed: Of the random sequence of each rater.
-        may_go_back: A rater may change a submitted rating.
-        taxonomy: Codes to choose from, as `model.Taxonomy.as_json` writes them; frozen.
-        merged: Code → the code it counts as, where codes are merged.
-        created_at: Time of creation, aware UTC.
-        opened_at: Time of opening, aware UTC, or None.
-        closed_at: Time of closing, aware UTC, or None.
+        row: How it was set up, opened and closed.
         images: In the sequence of their numbers.
         raters: In the sequence of their pseudonyms.
         given: Number of pairs of rater and image that have a rating.
     """
 
-    id: int
-    name: str
-    by: str
-    seed: int
-    may_go_back: bool
-    taxonomy: dict[str, Any]
-    merged: dict[str, str]
-    created_at: datetime
-    opened_at: datetime | None
-    closed_at: datetime | None
+    row: CampaignRow
     images: tuple[CampaignImage, ...]
     raters: tuple[CampaignRater, ...]
     given: int
 
-    @property
-    def is_open(self) -> bool:
-        """Whether ratings are accepted."""
-        return self.opened_at is not None and self.closed_at is None
-
-    @property
-    def state(self) -> str:
-        """State: "planned", "open" or "closed"."""
-        if self.closed_at is not None:
-            return "closed"
-        return "open" if self.opened_at is not None else "planned"
-
 
 @dataclass(frozen=True, slots=True)
 class NewRater:
-    """A rater to be invited; `CampaignRater` defines the values."""
+    """A rater to be invited.
+
+    Args:
+        pseudonym: Used everywhere except by the campaign's operator; "" until it is assigned.
+        name: Of the rater.
+        team: Such as "daily", "" for none.
+        account: With which they log in, "" for a link.
+    """
 
     pseudonym: str
     name: str
     team: str = ""
     account: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class NewImage:
-    """A micrograph to be rated; `CampaignImage` defines the values."""
-
-    micrograph: str
-    reference: str | None = None
-    stratum: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +107,11 @@ class Opinion:
     criterion: str = "unrecorded"
     comment: str = ""
     viewing_s: float | None = None
+
+    @property
+    def has_code(self) -> bool:
+        """Whether the rater could tell subtype and size."""
+        return self.subtype is not None and self.size is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +143,9 @@ def build_campaign(session: Session, row: CampaignRow) -> Campaign:
         .order_by(col(CampaignImageRow.number))
     ).all()
     raters = session.exec(
-        select(CampaignRaterRow)
-        .where(CampaignRaterRow.campaign_id == row.id)
-        .order_by(col(CampaignRaterRow.pseudonym))
+        select(CampaignRater)
+        .where(CampaignRater.campaign_id == row.id)
+        .order_by(col(CampaignRater.pseudonym))
     ).all()
     given = session.exec(
         select(func.count())
@@ -198,31 +154,14 @@ def build_campaign(session: Session, row: CampaignRow) -> Campaign:
         .where(CampaignImageRow.campaign_id == row.id, RatingRow.revision == 1)
     ).one()
     return Campaign(
-        id=row.id,
-        name=row.name,
-        by=row.by,
-        seed=row.seed,
-        may_go_back=row.may_go_back,
-        taxonomy=row.taxonomy,
-        merged=row.merged,
-        created_at=row.created_at,
-        opened_at=row.opened_at,
-        closed_at=row.closed_at,
+        row=row,
         images=tuple(
-            CampaignImage(image.id, image.number, public_id, image.reference, image.stratum)
+            CampaignImage(
+                public_id, image.reference, image.stratum, id=image.id, number=image.number
+            )
             for image, public_id in images
         ),
-        raters=tuple(
-            CampaignRater(
-                rater.id,
-                rater.pseudonym,
-                rater.name,
-                rater.team,
-                rater.account,
-                rater.hashed is not None,
-            )
-            for rater in raters
-        ),
+        raters=tuple(raters),
         given=given,
     )
 
@@ -232,8 +171,8 @@ def list_ratings(
 ) -> list[Rating]:
     """Return the ratings of a campaign, or of one rater, oldest first."""
     query = (
-        select(RatingRow, CampaignRaterRow.pseudonym, CampaignImageRow.number)
-        .join(CampaignRaterRow, col(CampaignRaterRow.id) == col(RatingRow.rater_id))
+        select(RatingRow, CampaignRater.pseudonym, CampaignImageRow.number)
+        .join(CampaignRater, col(CampaignRater.id) == col(RatingRow.rater_id))
         .join(CampaignImageRow, col(CampaignImageRow.id) == col(RatingRow.image_id))
         .where(CampaignImageRow.campaign_id == campaign_id)
         .order_by(col(RatingRow.id))
@@ -329,8 +268,8 @@ class Campaigns(Repository):
         with writing(self._engine) as session:
             row = _get_existing(session, self._whose, name)
             rater = session.exec(
-                select(CampaignRaterRow).where(
-                    CampaignRaterRow.campaign_id == row.id, CampaignRaterRow.pseudonym == pseudonym
+                select(CampaignRater).where(
+                    CampaignRater.campaign_id == row.id, CampaignRater.pseudonym == pseudonym
                 )
             ).first()
             if rater is None:
@@ -396,7 +335,7 @@ class Campaigns(Repository):
             UsageError: The campaign is not open, has no such image, or does not allow a change.
         """
         with writing(self._engine) as session:
-            row = _get_existing(session, self._whose, seat.campaign.name)
+            row = _get_existing(session, self._whose, seat.campaign.row.name)
             if row.opened_at is None or row.closed_at is not None:
                 raise UsageError(f"campaign {row.name!r} is not open; nothing was kept.")
             image = next(
@@ -406,9 +345,7 @@ class Campaigns(Repository):
             if image is None or said.criterion not in CRITERIA:
                 raise UsageError(f"campaign {row.name!r} has no such image or criterion.")
             session.exec(  # others who rate as this rater wait until we have
-                select(CampaignRaterRow)
-                .where(CampaignRaterRow.id == seat.rater.id)
-                .with_for_update()
+                select(CampaignRater).where(CampaignRater.id == seat.rater.id).with_for_update()
             ).one()
             query = select(func.max(RatingRow.revision)).where(
                 RatingRow.rater_id == seat.rater.id, RatingRow.image_id == image.id
@@ -450,34 +387,34 @@ class Campaigns(Repository):
 
     def seat(self, *, hashed: str | None = None, name: str = "", account: str = "") -> Seat | None:
         """Find a rater by the hash of a link, or by campaign and account."""
-        query = select(CampaignRaterRow, CampaignRow).join(CampaignRow)
+        query = select(CampaignRater, CampaignRow).join(CampaignRow)
         query = query.where(CampaignRow.site_id == self._whose.site_id)
         if hashed is not None:
-            query = query.where(CampaignRaterRow.hashed == hashed)
+            query = query.where(CampaignRater.hashed == hashed)
         elif name and account:
-            query = query.where(CampaignRow.name == name, CampaignRaterRow.account == account)
+            query = query.where(CampaignRow.name == name, CampaignRater.account == account)
         else:
             return None
         with reading(self._engine) as session:
             row = session.exec(query).first()
             if row is None:
                 return None
-            campaign = build_campaign(session, row[1])
-            rater = next(entry for entry in campaign.raters if entry.id == row[0].id)
+            rater, campaign = row
             ratings = list_ratings(session, campaign.id, rater_id=rater.id)
-            return Seat(campaign, rater, {rating.image: rating for rating in ratings})
+            by_image = {rating.image: rating for rating in ratings}
+            return Seat(build_campaign(session, campaign), rater, by_image)
 
     def progress(self, name: str) -> dict[str, int]:
         """Return pseudonym → number of rated images; raters without a rating are left out."""
         with reading(self._engine) as session:
             query = (
-                select(CampaignRaterRow.pseudonym, func.count())
-                .join(RatingRow, col(RatingRow.rater_id) == col(CampaignRaterRow.id))
+                select(CampaignRater.pseudonym, func.count())
+                .join(RatingRow, col(RatingRow.rater_id) == col(CampaignRater.id))
                 .where(
-                    CampaignRaterRow.campaign_id == _get_existing(session, self._whose, name).id,
+                    CampaignRater.campaign_id == _get_existing(session, self._whose, name).id,
                     RatingRow.revision == 1,
                 )
-                .group_by(col(CampaignRaterRow.pseudonym))
+                .group_by(col(CampaignRater.pseudonym))
             )
             return dict(session.exec(query).all())
 
@@ -507,7 +444,7 @@ def _get_existing(session: Session, whose: AgentIdentity, name: str) -> Campaign
 
 def _seat(session: Session, campaign: CampaignRow, rater: NewRater, *, at: datetime) -> None:
     session.add(
-        CampaignRaterRow(
+        CampaignRater(
             campaign_id=campaign.id,
             pseudonym=rater.pseudonym,
             name=rater.name,

@@ -21,7 +21,7 @@ from .base import (
 )
 from .campaigns import (
     CampaignImageRow as CampaignImageRow,
-    CampaignRaterRow as CampaignRaterRow,
+    CampaignRater as CampaignRater,
     CampaignRow as CampaignRow,
     RatingRow as RatingRow,
 )

@@ -11,7 +11,11 @@ from agent.store.tables.base import Numbered, OfSite, instant_column, json_colum
 
 
 class CampaignRow(OfSite, Numbered, table=True):
-    """A round robin: raters assess the same micrographs independently."""
+    """A round robin: raters assess the same micrographs independently.
+
+    `seed` is of the random sequence of each rater, `taxonomy` what codes there are to choose from,
+    `merged` code → the code it counts as. With `may_go_back` a rater may change a rating.
+    """
 
     __tablename__: ClassVar[Any] = "campaign"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
@@ -25,6 +29,18 @@ class CampaignRow(OfSite, Numbered, table=True):
     created_at: datetime = instant_column()
     opened_at: datetime | None = instant_column()
     closed_at: datetime | None = instant_column()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether ratings are accepted."""
+        return self.state == "open"
+
+    @property
+    def state(self) -> str:
+        """State: "planned", "open" or "closed"."""
+        if self.closed_at is not None:
+            return "closed"
+        return "open" if self.opened_at is not None else "planned"
 
 
 class CampaignImageRow(OfSite, Numbered, table=True):
@@ -43,7 +59,7 @@ class CampaignImageRow(OfSite, Numbered, table=True):
     stratum: str = ""
 
 
-class CampaignRaterRow(OfSite, Numbered, table=True):
+class CampaignRater(OfSite, Numbered, table=True):
     """A rater with an account, or with a link whose token's sha256 is `hashed`."""
 
     __tablename__: ClassVar[Any] = "campaign_rater"
@@ -56,6 +72,11 @@ class CampaignRaterRow(OfSite, Numbered, table=True):
     account: str = ""
     hashed: str | None = Field(default=None, unique=True)
     invited_at: datetime = instant_column()
+
+    @property
+    def has_link(self) -> bool:
+        """Whether a link was issued."""
+        return self.hashed is not None
 
 
 class RatingRow(OfSite, Numbered, table=True):

@@ -17,9 +17,9 @@ from agent.files.csv_export import format_csv, iter_csv
 from agent.nightly import add_needles
 from agent.nightly.page.micrograph_rows import COLUMNS, NEEDLE_COLUMNS, build_record
 from agent.objects import ObjectsUnavailableError
-from agent.roundrobin.campaign import Invited, set_up
+from agent.roundrobin.campaign import set_up
 from agent.site_time import local_full
-from agent.store import LEADS_DOUBT, NewImage
+from agent.store import LEADS_DOUBT, NewImage, NewRater
 from agent.triage import Reason
 from agent.web.orders.order_fields import is_blind, remember_read
 from agent.web.review.decisions import LONGEST_COMMENT
@@ -153,7 +153,7 @@ def plan_campaign(
     names = list(dict.fromkeys(part.strip() for part in re.split(r"[,;\n]", raters)))
     accounts = {account.name for account in web.store.accounts.every() if account.kind == "person"}
     invited = [
-        Invited(rater, account=rater if rater in accounts else "") for rater in names if rater
+        NewRater("", rater, account=rater if rater in accounts else "") for rater in names if rater
     ]
     if len(invited) < 2:  # noqa: PLR2004 - agreement is between two
         raise UsageError(_("A round robin needs at least two raters."))

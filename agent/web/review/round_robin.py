@@ -60,7 +60,8 @@ def router(web: WebContext) -> APIRouter:
     @routes.get("/rate/{key}")
     def begin(request: Request, key: str, again: str = "") -> Response:
         seat = _seat(web, request, key)
-        if (campaign := seat.campaign).state != "open" or len(seat.ratings) >= len(campaign.images):
+        campaign = seat.campaign
+        if not campaign.row.is_open or len(seat.ratings) >= len(campaign.images):
             return render_page(web, request, "rated", seat=seat, key=key)
         return RedirectResponse(f"/rate/{key}/{next_place(seat)}{'?again=1' if again else ''}", 303)
 
@@ -139,7 +140,7 @@ def _rate(
     seat = _seat(web, request, key)
     number = _number(seat, place)
     try:
-        opinion = _opinion(form, taxonomy_from(seat.campaign.taxonomy))
+        opinion = _opinion(form, taxonomy_from(seat.campaign.row.taxonomy))
     except UsageError as wrong:
         return _render(web, request, seat, key, place, code=422, form=form, wrong=str(wrong))
     revision = cookies.number(form.get("revision", "")) or 1
@@ -198,7 +199,7 @@ def _render(
     view, campaign = _view(web, seat, place), seat.campaign
     said = seat.ratings.get(_number(seat, place))
     before = _before(seat, place) if form is None else form
-    taxonomy = taxonomy_from(campaign.taxonomy)
+    taxonomy = taxonomy_from(campaign.row.taxonomy)
     has_sizes = any(subtype.has_sizes for subtype in taxonomy.subtypes)
     return render_page(
         web,
@@ -260,11 +261,11 @@ def _render_campaigns(web: WebContext, request: Request) -> Response:
     campaigns = [
         {
             "campaign": campaign,
-            "rated": store.campaigns.progress(campaign.name),
-            "may_rate": campaign.is_open
+            "rated": store.campaigns.progress(campaign.row.name),
+            "may_rate": campaign.row.is_open
             and who is not None
             and any(rater.account == who.name for rater in campaign.raters),
-            "has_report": (web.reports / FOLDER / f"{campaign.name}.html").is_file(),
+            "has_report": (web.reports / FOLDER / f"{campaign.row.name}.html").is_file(),
         }
         for campaign in store.campaigns.all()
     ]

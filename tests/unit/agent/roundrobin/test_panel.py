@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.roundrobin.panel import Level, Panel, RaterAnswer, image_results
+from agent.roundrobin.panel import Level, Panel, image_results
 from agent.roundrobin.rater_statistics import (
     accuracy,
     agreement,
@@ -19,6 +19,7 @@ from agent.roundrobin.rater_statistics import (
     sizes_right,
     study,
 )
+from agent.store import Opinion
 from model import default_taxonomy
 
 TAXONOMY = default_taxonomy()
@@ -40,11 +41,7 @@ def panel_of(rows, reference=None, **more):
 
 
 def _answer(code):
-    return (
-        RaterAnswer(None, None)
-        if code == "?"
-        else RaterAnswer(*TAXONOMY.parse(code), criterion="mean")
-    )
+    return Opinion(None, None) if code == "?" else Opinion(*TAXONOMY.parse(code), criterion="mean")
 
 
 def papers_counts() -> Panel:
@@ -60,9 +57,9 @@ def papers_counts() -> Panel:
     for place, (rater, image) in zip(right, cells, strict=True):
         subtype, size = TAXONOMY.parse(kinds[image - 1])
         if place >= 179:
-            answers[rater, image] = RaterAnswer({"G": "B", "B": "M", "M": "G"}[subtype], size)
+            answers[rater, image] = Opinion({"G": "B", "B": "M", "M": "G"}[subtype], size)
         else:
-            answers[rater, image] = RaterAnswer(subtype, size if place < 56 else "6")
+            answers[rater, image] = Opinion(subtype, size if place < 56 else "6")
     return Panel(TAXONOMY, RATERS, tuple(range(1, 21)), answers, dict(enumerate(kinds, start=1)))
 
 
@@ -103,7 +100,7 @@ def test_cannot_tell_is_no_right_answer_and_no_disagreement():
 
 
 def test_a_size_that_cannot_be_told_leaves_the_subtype():
-    answers = {("R01", 1): RaterAnswer("G", None), ("R02", 1): RaterAnswer("G", "8")}
+    answers = {("R01", 1): Opinion("G", None), ("R02", 1): Opinion("G", "8")}
     panel = Panel(TAXONOMY, RATERS[:2], (1,), answers, {1: "G8"})
 
     assert accuracy(panel, Level.SUBTYPE).right == 2

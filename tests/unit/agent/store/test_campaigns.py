@@ -55,7 +55,7 @@ def test_a_campaign_comes_back_as_it_was_set_up(store):
         ("R1", "", False),
         ("R2", "daily", True),
     ]
-    assert (campaign.state, campaign.seed, campaign.given) == ("planned", 3, 0)
+    assert (campaign.row.state, campaign.row.seed, campaign.given) == ("planned", 3, 0)
 
 
 def test_a_rating_is_kept_word_for_word_under_its_own_rater(store):
