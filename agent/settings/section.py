@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, field_validator
+from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
     import tomllib
+    from collections.abc import Iterator
+
+    from pydantic import ValidationInfo
 
 
 # --- describe a fault of a TOML file by its line, and what to write instead -----------------------
@@ -200,3 +204,22 @@ class Section(BaseModel):
     """A section of the settings: frozen, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_as_number(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse true and false where a number belongs: Python counts them as 1 and 0."""
+        kinds = {*_iter_kinds(cls.model_fields[info.field_name or ""].annotation)}
+        parts = value if isinstance(value, list | tuple) else (value,)
+        if bool not in kinds and any(isinstance(part, bool) for part in parts):
+            if float in kinds:
+                raise PydanticCustomError("float_type", "must be a number")
+            if int in kinds:
+                raise PydanticCustomError("int_type", "must be a whole number")
+        return value
+
+
+def _iter_kinds(annotation: object) -> Iterator[object]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _iter_kinds(part)

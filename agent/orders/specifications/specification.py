@@ -16,7 +16,7 @@ from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from agent.errors import SetupError
 from agent.files import shares
@@ -32,7 +32,7 @@ from agent.orders.judge.limit import (
     read_longest_limit,
     read_needle_limit,
 )
-from agent.settings.section import Shown, describe_toml_fault
+from agent.settings.section import Section, Shown, describe_toml_fault
 from agent.store.numbers import fold_letters
 from reports import decimal, marked
 from reports import gettext as _
@@ -86,7 +86,7 @@ RULES = {
 """What a specimen has to keep, as `specimen_rule` names it."""
 
 
-class Specification(BaseModel):
+class Specification(Section):
     """One entry: what has to be there, and what every field of it has to keep.
 
     `limit` names a size of the taxonomy, or a number inside one, and the allowed side of it. With
@@ -101,9 +101,7 @@ class Specification(BaseModel):
     conform.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(str_strip_whitespace=True)
 
     name: Shown = Field(min_length=1)
     valid_from: date

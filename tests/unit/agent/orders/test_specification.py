@@ -182,6 +182,10 @@ def test_the_sample_in_the_guide_can_be_judged(read):
         ('material = "100Cr6"', 'material = "  "', "it would apply to all"),
         ('approved_by = "R. Stahl"', 'approved_by = " "', "approved_by"),
         ("area_mm2 = 0.2", "area_mm2 = inf", "area_mm2: must be a finite number"),
+        ("area_mm2 = 0.2", "area_mm2 = true", "area_mm2: must be a number, found True"),
+        ("fields = 5", "fields = true", "fields: must be a whole number, found True"),
+        ("fields = 5", "fields = 5\nspecimens = true", "specimens: must be a whole number"),
+        ("fields = 5", "fields = 5\num_per_px = [0.1, true]", "um_per_px: must be a number"),
     ],
 )  # fmt: skip
 def test_a_demand_that_would_be_passed_over_is_a_fault(read, line, with_, fault):

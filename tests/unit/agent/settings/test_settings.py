@@ -97,6 +97,12 @@ WRONG = [
         "[[sources]]\nname='a'\nfolder='a'\n[[sources.objectives]]\nname='50x'\num_per_pixel=1",
         "unknown setting sources.0.objectives.0.um_per_pixel; the nearest is um_per_px.",
     ),
+    ("[orders]\nmax_false_conform = true", "max_false_conform: write a number, found true."),
+    (
+        "[orders]\nscale_valid_months = true",
+        "scale_valid_months: write a whole number, found true.",
+    ),
+    ("[imaging]\num_per_px_range = [0.01, true]", "um_per_px_range: write a number, found"),
     ("[log]\nlevel = 'INFO'", "log.level: must be 'debug', 'info', 'warning' or 'error'"),
 ]
 
