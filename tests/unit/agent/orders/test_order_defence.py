@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from labs import lab
-from labs.ordering import AT, DEMAND, SETTINGS, OrderingLab
+from labs.ordering import AT, BUNDLE, DEMAND, SETTINGS, VALIDATED, OrderingLab
 
 from agent.demo.micrograph import draw_micrograph
 from agent.errors import UsageError
@@ -18,6 +18,7 @@ from agent.orders.facts import order_list
 from agent.orders.facts.order_policy import load_policy
 from agent.orders.facts.place_check import PlaceCheck
 from agent.orders.judge.assessment import assess
+from agent.orders.judge.method_validation import save_record, set_permission
 from agent.orders.specifications.specification_history import reopen
 from agent.settings import read
 from agent.store import NOT_A_FILE, ClaimedPlace, Decision, Entry, MicrographResult, Store
@@ -382,7 +383,19 @@ def test_an_edit_is_no_older_than_an_order_because_the_clock_was_set_back(orderi
 DEMANDS = {
     "scale_valid_months = 12": "scale not traced to a stage micrometer",
     "second_look_at_limit = true": "a second reviewer is needed",
+    "max_false_conform = 0.01": "up to 1.99% of G 8 or finer could be called conforming falsely",
 }
+
+
+def permit(ordering):
+    """Let the model alone say "conforms", by a validation whose bound is 1.99 %."""
+    given = {"by": LEAD, "at": AT - timedelta(days=2)}
+    save_record(ordering.store, "100Cr6", BUNDLE, VALIDATED, **given)
+    set_permission(
+        ordering.store, "100Cr6", on=True, bundle=BUNDLE, most=0.02, reason="valid", **given
+    )
+    ordering.promote()
+    ordering.check()
 
 
 @pytest.mark.parametrize("demand", DEMANDS)
@@ -391,11 +404,14 @@ def test_a_setting_that_is_loosened_or_tightened_changes_no_order_that_was_relea
 ):
     loose, file = SETTINGS, ordering.folder / "agent.toml"
     file.write_text(f"{loose}{demand}\n", encoding="utf-8")
-    three(ordering)
+    is_automatic = demand.startswith("max_false_conform")
+    if is_automatic:
+        permit(ordering)
+    three(ordering, confirm=not is_automatic)
     held = word(ordering), missing(ordering)
     file.write_text(loose, encoding="utf-8")
     still = word(ordering), missing(ordering)
-    three(ordering, order="4712")
+    three(ordering, order="4712", confirm=not is_automatic)
     later = word(ordering, "4712")
     ordering.agent("orders", "reopen", "4711", "--by", LEAD, "--reason", "no longer demanded")
     reopened = word(ordering)
