@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from agent.errors import UsageError
 from agent.orders.facts.possible_fields import dismiss_file
 from agent.orders.instruments.instrument_checks import CONTROL
+from agent.orders.judge.assessment import assess
 from agent.orders.judge.permissions import require_may_assign, require_may_replace
 from agent.orders.lims.lost_conformity import acknowledge
 from agent.orders.lims.resumption import Beyond, SentRevision, adopt
@@ -238,10 +239,8 @@ def reopened(shift: Shift, order: str) -> None:
 
 def dismissed(shift: Shift, order: str) -> None:
     """Decide that a file which ends early shows nothing; a lead's act."""
-    lost = [
-        fate for fate in shift.store.files.iter_status(("set_aside",)) if f"{order}_" in fate.path
-    ]
-    name = f"{order}_01_4.tif"
+    assessed = assess(shift.store, order, shift.lab())
+    lost, name = assessed.lost if assessed else (), f"{order}_01_4.tif"
     dismiss_file(shift.store, order, name, lost, by=LEAD, reason="a test shot", at=shift.at)
 
 

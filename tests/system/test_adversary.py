@@ -576,6 +576,42 @@ def test_a_file_renamed_to_another_place_before_it_was_read_holds_its_order(benc
     assert bench.word() == "undecided"
 
 
+@pytest.mark.parametrize("is_deleted", [False, True])
+@pytest.mark.parametrize(("by", "word"), [("copy", "undecided"), ("own", "conforms")])
+def test_a_file_that_is_replaced_before_it_was_read_holds_its_order_until_its_field_comes(
+    bench, by, word, is_deleted
+):
+    bench.fine()
+    path = bench.shoot("4711_01_4.tif", COARSE)
+    bench.arrive()
+    if is_deleted:
+        path.unlink()
+        bench.arrive()
+        bench.work()
+    bench.coarse = []
+
+    copied = (bench.folder / "export" / "4711_01_1.tif").read_bytes()
+    path.write_bytes(copied if by == "copy" else tif(steel(4242)))
+    bench.work()
+
+    assert bench.word() == word
+    if word == "undecided":
+        assert "4711_01_4.tif could not be used" in bench.missing()
+
+
+def test_a_file_that_is_listed_again_after_the_agent_died_holds_nothing(bench):
+    for field in (1, 2):
+        bench.shoot(f"4711_01_{field}.tif")
+    bench.arrive()
+    bench.store.work_queue.claim(1, at=bench.at, lease_s=60)
+    bench.store.work_queue.requeue_own(at=bench.at)
+
+    bench.work()
+
+    assert bench.word() == "conforms", bench.missing()
+    assert {fate.state for fate in bench.store.files.iter_status()} == {"done"}
+
+
 def test_a_file_that_is_replaced_by_another_of_its_size_and_time_was_not_renamed(bench):
     bench.fine()
     path = bench.shoot("4711_01_4.tif", COARSE)
@@ -797,6 +833,51 @@ def test_a_file_in_a_folder_of_another_order_holds_both(bench):
 
     assert (bench.word(), bench.word("9999")) == ("undecided", "undecided")
     assert "is named for specimen 01 by its path" in bench.missing()
+
+
+CUT_SHORT = [("A4711", "A4711_01_4.tif"), ("4711", "47 11_01_4.tif"), ("47-11", "47-11_01_4.tif")]
+"""Number of an order, and a file of it of which the pattern takes the last digits for the order."""
+
+
+def shoot_by_note(bench, number):
+    bench.shoot("IMG_1.tif", note=f"order: {number}\nspecimen: 01\nfield: 1")
+    bench.work()
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize(("number", "name"), CUT_SHORT)
+def test_a_number_that_the_pattern_cuts_short_holds_the_order_of_the_whole_word(
+    bench, number, name, is_known
+):
+    if is_known:
+        shoot_by_note(bench, number)
+    bench.shoot(name, COARSE)
+    bench.work()
+    if not is_known:
+        shoot_by_note(bench, number)
+
+    assert bench.word(number) == "undecided"
+
+
+@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.parametrize(("number", "name"), CUT_SHORT)
+def test_an_unread_file_holds_the_order_of_the_whole_word(bench, number, name, cut):
+    shoot_by_note(bench, number)
+    bench.shoot(name, COARSE, cut=cut)
+    if cut:
+        bench.work()
+    else:
+        bench.arrive()
+
+    assert bench.word(number) == "undecided"
+
+
+@pytest.mark.parametrize("name", ["Probe4711_01_1.tif", "P 4711_01_1.tif", "2026 4711_01_1.tif"])
+def test_a_word_before_the_number_that_makes_no_known_order_of_it_is_no_other_order(bench, name):
+    bench.shoot(name)
+    bench.work()
+
+    assert bench.word() == "conforms", bench.missing()
 
 
 @pytest.mark.parametrize("back", [timedelta(0), timedelta(hours=9)], ids=["", "clock set back"])

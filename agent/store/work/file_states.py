@@ -88,6 +88,9 @@ AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
 VANISHED = "vanished"
 BEFORE_READ = "deleted before it could be read"
 OVERWRITTEN = "overwritten"
+OVERWRITTEN_SENTENCE = (
+    "copied on, or written again, before it was read; the newer version is taken instead"
+)
 NOT_A_FILE = "not_a_file"
 
 

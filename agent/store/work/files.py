@@ -19,7 +19,18 @@ from agent.store.sites import sites
 from agent.store.tables import ContentRow, PathRow, SourceRow
 from agent.store.work import file_status
 from agent.store.work.deduplication import hand_over
-from agent.store.work.file_states import AT_ONCE, UNREAD, VANISHED, FileFate, Lane, State, chunks
+from agent.store.work.file_states import (
+    AT_ONCE,
+    OVERWRITTEN,
+    OVERWRITTEN_SENTENCE,
+    UNREAD,
+    VANISHED,
+    FileFate,
+    Lane,
+    State,
+    chunks,
+    rest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -325,18 +336,29 @@ def _update(
         return _update_unchanged(session, content, came_back=came_back, intake=intake)
     if _is_unread(content):
         hand_over(session, content)
-        _replace_bytes(session, path, content, arrival, intake)
-    else:
-        path.replaced_at = intake.at
-        session.flush()
-        _insert(session, whose, path.source_id, [(arrival, content.id)], intake)
+        if not _had_rested(content):
+            _replace_bytes(session, path, content, arrival, intake)
+            return True
+        if content.code != VANISHED:
+            rest(content, State.IGNORED, OVERWRITTEN, OVERWRITTEN_SENTENCE, at=intake.at)
+    path.replaced_at = intake.at
+    session.flush()
+    _insert(session, whose, path.source_id, [(arrival, content.id)], intake)
     return True
+
+
+def _had_rested(content: ContentRow) -> bool:
+    """Return whether an unread content was whole: its picture is lost if another one follows."""
+    return content.state != State.SETTLING and content.reason != BEFORE_REST
 
 
 def _is_unread(content: ContentRow) -> bool:
     """Return whether no one read the bytes: one that was set aside retains its code when queued."""
     is_again = content.state == State.QUEUED and content.code is not None
     return content.code == VANISHED or (content.state in UNREAD and not is_again)
+
+
+BEFORE_REST = "deleted before it came to rest"
 
 
 def _is_unchanged(path: PathRow, arrival: ListedFile) -> bool:
@@ -409,7 +431,7 @@ def _mark_gone(
             .values(
                 state=State.IGNORED,
                 code=VANISHED,
-                reason="deleted before it came to rest",
+                reason=BEFORE_REST,
                 done_at=at,
             )
         )

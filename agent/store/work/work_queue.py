@@ -30,6 +30,7 @@ from agent.store.work.file_states import (
     MAX_ATTEMPTS,
     MAX_DEATHS,
     OVERWRITTEN,
+    OVERWRITTEN_SENTENCE,
     READ_AGAIN,
     RETRY_AFTER,
     SUSPECT_AFTER,
@@ -44,11 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from agent.store.results.results import MicrographResult
-
-
-OVERWRITTEN_SENTENCE = (
-    "copied on, or written again, before it was read; the newer version is taken instead"
-)
 
 
 def claim_due(

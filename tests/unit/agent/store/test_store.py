@@ -186,13 +186,22 @@ def test_several_pages_are_several_micrographs(store) -> None:
 # --- versions, duplicates, renames --------------------------------------------------------------
 
 
-def test_new_bytes_before_anyone_read_the_file_are_the_same_version(store) -> None:
-    store.files.add([file("a.tif")], at=AT)
+def test_new_bytes_before_a_file_came_to_rest_are_the_same_version(store) -> None:
+    store.files.add_settling([file("a.tif")], at=AT)
 
     assert store.files.add([file("a.tif", size=20)], at=AT) == 1
 
     (fate,) = store.files.iter_status()
     assert (fate.size_bytes, fate.state) == (20, "queued")
+
+
+def test_new_bytes_of_a_whole_file_that_no_one_read_are_another_version(store) -> None:
+    store.files.add([file("a.tif")], at=AT)
+
+    assert store.files.add([file("a.tif", size=20)], at=AT) == 1
+
+    found = {(fate.size_bytes, fate.state, fate.code) for fate in store.files.iter_status()}
+    assert found == {(10, "ignored", "overwritten"), (20, "queued", None)}
 
 
 def test_a_queued_file_that_grows_again_is_not_claimed(store) -> None:
