@@ -147,7 +147,7 @@ class FileReader:
             notes=notes,
             given=claim.process_data,
             exact_numbers=self._store.exact_numbers,
-            listed_as=self._find_earlier(claim, source) if claim.origin == "watch" else {},
+            otherwise=self._find_other_order(claim, source) if claim.origin == "watch" else {},
         )
         scale = source.um_per_px(keys.process_data, on=self._now().date())
         began_s = time.perf_counter()
@@ -161,19 +161,27 @@ class FileReader:
             began_s=began_s,
         )
 
-    def _find_earlier(self, claim: Claim, source: Provenance) -> Mapping[str, str]:
-        """Return what a name meant by a pattern that was edited since it was listed, {} if nothing.
+    def _find_other_order(self, claim: Claim, source: Provenance) -> Mapping[str, str]:
+        """Return another known order that a name means, {} if none.
 
-        Only where that is another known order: a wrong pattern that is mended makes none.
+        By the whole word of which the pattern took a part, or by a pattern that was edited since it
+        was listed: a wrong pattern that is mended makes no order.
         """
         key = partial(number_key, exact=self._store.exact_numbers)
         today = {key(place.get("order", "")) for place in source.named_places(claim.relative)}
+        others = [*source.whole_places(claim.relative)]
         for pattern, fixed in self._store.sources.list_readings(claim.source, claim.content_id):
-            for place in Provenance(fixed, pattern).named_places(claim.relative):
-                order = place.get("order", "")
-                if order and key(order) not in today and self._store.orders.order(order):
-                    return place
-        return {}
+            before = Provenance(fixed, pattern)
+            others += before.named_places(claim.relative)
+        known = self._store.orders.list_known({place.get("order", "") for place in others})
+        return next(
+            (
+                place
+                for place in others
+                if (own := key(place.get("order", ""))) in known and own not in today
+            ),
+            {},
+        )
 
     def _needs_another_scale(self, file: InFlightFile, crops: Sequence[Crop]) -> bool:
         source = self._sources.get(file.claim.source)

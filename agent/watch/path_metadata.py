@@ -72,6 +72,21 @@ class Provenance:
         if uncut:
             yield {**whole, **uncut}
 
+    def whole_places(self, relative: str) -> Iterator[dict[str, str]]:
+        """Yield the places of a path by the longer words that the order may have been cut out of.
+
+        A pattern that is not anchored finds 4711 in "A4711" and 11 in "47 11". Many labs put a word
+        or a date before the number, so such a word counts only where it is the number of an order.
+
+        Args:
+            relative: The path below the source.
+        """
+        path = relative.replace("\\", "/")
+        for text in dict.fromkeys((path, path.rpartition("/")[2])):
+            match = self._search(text)
+            for number in _iter_whole(match) if match else ():
+                yield {**self._read(match), "order": number}
+
     def _search(self, text: str) -> re.Match[str] | None:
         return re.search(self.pattern, text) if self.pattern else None
 
@@ -120,6 +135,26 @@ class Provenance:
                 yield entry
 
 
+def _iter_whole(match: re.Match[str]) -> Iterator[str]:
+    """Yield the texts around the group of the order, from a word's begin to a word's end."""
+    first, last = match.span("order") if "order" in match.groupdict() else (-1, -1)
+    if first < 0:
+        return
+    text, others = match.string, [match.span(name) for name in match.groupdict() if name != "order"]
+    begin = max(text.rfind("/", 0, first) + 1, *(end for _at, end in others if end <= first), 0)
+    file_end = max(text.rfind("."), last) if "/" not in text[last:] else text.index("/", last)
+    end = min([file_end, *(at for at, _end in others if at >= last)])
+    words = [word.span() for word in _WORD.finditer(text, begin, end)]
+    starts = [at for at, _end in words if at < first][-_MOST_WORDS:]
+    ends = [at for _begin, at in words if at > last][:_MOST_WORDS]
+    for start in (first, *starts):
+        for stop in (last, *ends):
+            if (start, stop) != (first, last):
+                yield text[start:stop]
+
+
+_WORD = re.compile(r"[^\W_]+")
+_MOST_WORDS = 4
 _INVISIBLE = frozenset({"Cc", "Cf", "Cn"})
 """Unicode categories of what no one sees in a name, so that a number goes on behind it."""
 _FILLERS = frozenset(

@@ -297,12 +297,12 @@ def is_renamed(
     is_named = any(fate.id in contents for contents in open_items.named_lost.values())
     if fate.renamed_to is None or is_named:
         return False
-    later = [place for own in _read_name(fate, *fate.renamed_to, sources) for place in own]
-    before = list(_iter_named_places(fate, sources))
-    places = {
-        (key(place.get("order", "")), key(place.get("specimen", ""))) for place in (*before, *later)
-    }
-    return bool(later) and len(places) == 1
+    later = (place for own in _read_name(fate, *fate.renamed_to, sources) for place in own)
+    before, after = (
+        {(key(place.get("order", "")), key(place.get("specimen", ""))) for place in places}
+        for places in (_iter_named_places(fate, sources), later)
+    )
+    return bool(after) and before == after
 
 
 def gave_field(
@@ -394,10 +394,11 @@ def _read_name(
     """
     today = sources.get(name)
     if today is not None:
-        yield tuple(today.named_places(relative))
+        yield (*today.named_places(relative), *today.whole_places(relative))
     for pattern, fixed in fate.read_as.get(name, ()):
         if today is None or pattern != today.pattern or fixed != today.fixed:
-            yield tuple(Provenance(fixed=fixed, pattern=pattern).named_places(relative))
+            before = Provenance(fixed=fixed, pattern=pattern)
+            yield (*before.named_places(relative), *before.whole_places(relative))
 
 
 def is_unwatched(fate: FileFate, sources: Collection[str]) -> bool:

@@ -165,13 +165,27 @@ _LOOKALIKES = str.maketrans("oqilsbz", "0011582")
 
 def find_span(view: OrderView) -> tuple[datetime, datetime] | None:
     """Return from when to when a field may have come that belongs to an order, None: no field."""
-    came = [at for _source, at in _iter_came(view)]
+    came = [at for _source, at, _steady_at in _iter_came(view)]
     return (min(came) - NEARBY, max(came) + NEARBY) if came else None
 
 
-def _iter_came(view: OrderView) -> Iterator[tuple[str, datetime]]:
+def _iter_came(view: OrderView) -> Iterator[tuple[str, datetime, datetime | None]]:
+    """Yield source and time of each field, and its time by the clock as it was set since."""
     for _specimen, field in _iter_fields(view):
-        yield field.view.source, field.view.taken_at or field.view.result.done_at
+        yield field.view.source, field.view.taken_at or field.view.result.done_at, field.steady_at
+
+
+def _measure_gaps(
+    came: Iterable[tuple[str, datetime, datetime | None]],
+    source: str,
+    at: datetime,
+    steady_at: datetime | None,
+) -> Iterator[tuple[str, timedelta]]:
+    """Yield source and distance in time of each field from one that came from a source."""
+    for of, taken_at, own_steady_at in came:
+        yield of, abs(at - taken_at)
+        if of == source and steady_at and own_steady_at:
+            yield of, abs(steady_at - own_steady_at)
 
 
 def _iter_fields(view: OrderView) -> Iterator[tuple[SpecimenView, FieldView]]:
@@ -264,16 +278,16 @@ def find_possible(
     if span is None:
         return NOTHING
     key = partial(number_key, exact=store.exact_numbers)
+    steady = [steady_at for *_shot, steady_at in _iter_came(view) if steady_at]
     if strays is None:
-        is_steady = not any(field.steady_at for _specimen, field in _iter_fields(view))
-        strays = store.orders.unassigned(between=span if is_steady else None)
+        strays = store.orders.unassigned(between=None if steady else span)
 
     @cache  # the names of one source have words in common
     def is_other(*words: str) -> bool:
         return store.order_changes.any_awaits_field(words, *span)
 
     fields = list_possible(strays, view, key, is_other)
-    others = store.order_changes.list_photographed(*span)
+    others = store.order_changes.list_photographed(*_widen(store, span, steady))
     alike = {*_iter_slips(store, view, others, key, demanded)} if slips else set()
     if not store.exact_numbers:
         alike |= {*_iter_alike(store, view, others, key)}
@@ -281,13 +295,22 @@ def find_possible(
     return Possible(fields, tuple(sorted(alike)), settled)
 
 
+def _widen(
+    store: Store, span: tuple[datetime, datetime], steady: Sequence[datetime]
+) -> tuple[datetime, datetime]:
+    """Return a span with the times from and to which clocks were set near it, if any were."""
+    clocks = store.sources.list_clock_times(near=span, apart=2 * NEARBY) if steady else []
+    times = [at for clock in clocks for at in (clock - NEARBY, clock + NEARBY)]
+    return min(*span, *times), max(*span, *times)
+
+
 def _iter_alike(
     store: Store, view: OrderView, others: Iterable[str], key: Callable[[str], str]
 ) -> Iterator[str]:
     """Yield the orders of the same days that a misread name of this one may have made.
 
-    Its number has letters that look like digits, or is what a pattern left of such a number ("1" of
-    "4OO1").
+    Its number has letters that look like digits, or is what a pattern left of this number ("11" of
+    "47 11") or of one with such letters ("1" of "4OO1").
     """
     number = key(view.number)
     for other in others:
@@ -337,13 +360,20 @@ def _iter_slips(
             yield other
 
 
-def _is_near(came: Iterable[tuple[str, datetime]], shot: ShotField, apart: timedelta) -> bool:
-    return any(abs(at - shot.taken_at) <= apart for _source, at in came)
+def _is_near(
+    came: Iterable[tuple[str, datetime, datetime | None]], shot: ShotField, apart: timedelta
+) -> bool:
+    gaps = _measure_gaps(came, shot.source, shot.taken_at, shot.steady_at)
+    return any(gap <= apart for _source, gap in gaps)
 
 
-def _is_between(shot: ShotField, came: Iterable[tuple[str, datetime]]) -> bool:
-    times = [at for source, at in came if source == shot.source]
-    return bool(times) and min(times) < shot.taken_at < max(times)
+def _is_between(shot: ShotField, came: Iterable[tuple[str, datetime, datetime | None]]) -> bool:
+    own = [times for source, *times in came if source == shot.source]
+    for at, each in zip((shot.taken_at, shot.steady_at), zip(*own, strict=True), strict=False):
+        times = [moment for moment in each if moment]
+        if at and times and min(times) < at < max(times):
+            return True
+    return False
 
 
 def list_possible_orders(store: Store, public_id: str) -> list[str]:
@@ -376,9 +406,11 @@ def list_reached(store: Store, *, after: int) -> set[str]:
         return set()
     key = partial(number_key, exact=store.exact_numbers)
     times = [shot.taken_at for shot in new]
-    there: dict[str, list[tuple[str, datetime]]] = {}
-    for shot in store.order_changes.list_shots_between(min(times) - NEARBY, max(times) + NEARBY):
-        there.setdefault(shot.order, []).append((shot.source, shot.taken_at))
+    span = min(times) - NEARBY, max(times) + NEARBY
+    span = _widen(store, span, [shot.steady_at for shot in new if shot.steady_at])
+    there: dict[str, list[tuple[str, datetime, datetime | None]]] = {}
+    for shot in store.order_changes.list_shots_between(*span):
+        there.setdefault(shot.order, []).append((shot.source, shot.taken_at, shot.steady_at))
     return {
         number
         for number, came in there.items()
@@ -389,7 +421,7 @@ def list_reached(store: Store, *, after: int) -> set[str]:
 def _reaches(
     shot: ShotField,
     number: str,
-    came: Iterable[tuple[str, datetime]],
+    came: Iterable[tuple[str, datetime, datetime | None]],
     key: Callable[[str], str],
 ) -> bool:
     named = [shot.order] if shot.order else _split(shot.path)
@@ -397,18 +429,27 @@ def _reaches(
         has_lookalikes(number, word, key) or is_one_off(key(number), key(word)) for word in named
     ):
         return True
-    return not shot.is_assigned and any(
-        source == shot.source and abs(at - shot.taken_at) <= TOGETHER for source, at in came
-    )
+    if shot.order and key(shot.order) != key(number) and key(shot.order) in key(number):
+        return key(number) in map(key, _iter_words(shot.path))
+    own = [shot_before for shot_before in came if shot_before[0] == shot.source]
+    return not shot.is_assigned and _is_near(own, shot, TOGETHER)
 
 
 def _has_path_like(other: OrderView, number: str, key: Callable[[str], str]) -> bool:
-    """Return whether a path of an order holds a word that could mean a number."""
+    """Return whether a path of an order holds words that could mean a number."""
     return any(
-        has_lookalikes(number, word, key)
+        key(words) == number or has_lookalikes(number, words, key)
         for _specimen, field in _iter_fields(other)
-        for word in _split(field.view.path)
+        for words in _iter_words(field.view.path)
     )
+
+
+def _iter_words(path: str) -> Iterator[str]:
+    """Yield the words of a path, and each sequence of words of one name as it is written."""
+    for part in re.split(r"[/\\]", path):
+        words = [word.span() for word in re.finditer(r"[0-9A-Za-z]+", part)]
+        for n, (start, _end) in enumerate(words):
+            yield from (part[start:end] for _start, end in words[n:])
 
 
 def _split(path: str) -> list[str]:
@@ -431,9 +472,6 @@ def list_possible(
             days, or that a list names and that has no field.
     """
     came, number = list(_iter_came(view)), key(view.number)
-    steady = [
-        (field.view.source, field.steady_at) for _, field in _iter_fields(view) if field.steady_at
-    ]
     possible: dict[str, tuple[MicrographView, str]] = {}
     for stray in strays:
         own = stray.view
@@ -444,12 +482,8 @@ def list_possible(
         if own.result.origin != "import":
             names.append((own.source, own.path, own.taken_at or own.result.done_at, None))
         for source, path, at, steady_at in names:
-            near = [(of, abs(at - taken)) for of, taken in came if abs(at - taken) <= NEARBY]
-            near += [
-                (of, abs(steady_at - taken))
-                for of, taken in steady
-                if steady_at and of == source and abs(steady_at - taken) <= NEARBY
-            ]
+            gaps = _measure_gaps(came, source, at, steady_at)
+            near = [(of, gap) for of, gap in gaps if gap <= NEARBY]
             if not near:
                 continue
             words = [key(named)] if named else [key(word) for word in _split(path)]

@@ -82,7 +82,7 @@ def collect_keys(
     given: Mapping[str, str],
     exact_numbers: bool = False,
     notes: Sequence[Mapping[str, str]] = (),
-    listed_as: Mapping[str, str] = NOTHING_ELSE,
+    otherwise: Mapping[str, str] = NOTHING_ELSE,
 ) -> Keys:
     """Collect the process data of a file's micrographs.
 
@@ -93,7 +93,7 @@ def collect_keys(
         given: What was sent with it, by a program or a manifest.
         exact_numbers: Numbers that differ in case, spaces or leading zeros are two.
         notes: The notes that `beside` was made of, where one may contradict another.
-        listed_as: What its name meant when it was listed, where that is another known order.
+        otherwise: What its name means or meant in another way, where that is another known order.
     """
     path = source.process_data(relative)
     merged = {**path, **beside, **given}
@@ -103,7 +103,7 @@ def collect_keys(
     sources = {
         "its path": by_path,
         "its name": {} if by_name == _select_place(path) else by_name,
-        "its name when it was listed": _select_place(listed_as),
+        "its name, read in another way,": _select_place(otherwise),
         "the note beside it": beside,
         "its sender": given,
         **{f"note {n} beside it": note for n, note in enumerate(notes[1:], 2)},
@@ -127,7 +127,7 @@ def collect_keys(
 ORIGINS = {
     "its path": "path",
     "its name": "path",
-    "its name when it was listed": "path",
+    "its name, read in another way,": "path",
     "the note beside it": "note",
     "its sender": "sender",
 }

@@ -13,8 +13,9 @@ from sqlalchemy import case, func
 from sqlmodel import Session, col, select
 
 from agent.store.engine import Repository, reading
-from agent.store.evidence import audit_log
+from agent.store.evidence import audit_log, quality_records
 from agent.store.orders.unread_names import may_be_alike
+from agent.store.sites.sites import CLOCK_SET, find_steady_at
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
@@ -72,6 +73,8 @@ class ShotField:
         source: Name of its source.
         path: Its path below the source's folder.
         taken_at: When it was recorded, aware UTC.
+        steady_at: When it was first listed, by the clock as it was set since; None where it was not
+            set within a day.
     """
 
     order: str
@@ -83,6 +86,7 @@ class ShotField:
     source: str
     path: str
     taken_at: datetime
+    steady_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,15 +251,19 @@ class OrderChanges(Repository):
             SourceRow.name,
             MicrographRow.relative,
             MicrographRow.taken_at,
+            ContentRow.id,
+            ContentRow.first_seen_at,
         )
         query = (
             select(*columns)
+            .join(ContentRow, col(ContentRow.id) == col(MicrographRow.content_id))
             .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
             .outerjoin(SpecimenRow, col(SpecimenRow.id) == col(MicrographRow.specimen_id))
             .outerjoin(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
             .where(MicrographRow.site_id == self._whose.site_id, *where)
             .order_by(col(MicrographRow.id))
         )
+        steps = quality_records.every(session, self._whose.site_id, CLOCK_SET)
         return [
             ShotField(
                 order=number or order,
@@ -267,10 +275,11 @@ class OrderChanges(Repository):
                 source=source,
                 path=path,
                 taken_at=taken_at,
+                steady_at=find_steady_at(steps, source, content, seen_at),
             )
-            for order, specimen, field, material, number, facts, source, path, taken_at in (
-                session.exec(query)
-            )
+            for order, specimen, field, material, number, facts, source, path, taken_at, content, (
+                seen_at
+            ) in session.exec(query)
         ]
 
     def judged_between(

@@ -416,6 +416,17 @@ class Orders(OrderRepository):
         with reading(self._engine) as session:
             return list(session.exec(query))
 
+    def list_known(self, numbers: Collection[str]) -> set[str]:
+        """Return the keys of those numbers that an order has in any spelling."""
+        keys = sorted({self._whose.key(number) for number in numbers if number})
+        query = select(OrderRow.key).where(
+            OrderRow.site_id == self._whose.site_id, col(OrderRow.key).in_(keys)
+        )
+        if not keys:
+            return set()
+        with reading(self._engine) as session:
+            return set(session.exec(query))
+
     def urgent_numbers(self) -> set[str]:
         """Return the numbers of the urgent orders."""
         query = select(OrderRow.number).where(
