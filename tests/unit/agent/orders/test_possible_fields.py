@@ -88,6 +88,29 @@ def test_what_came_after_the_clock_was_set_back_came_at_once(ordering, name, bac
     assert f"{name} belongs to no specimen" in missing(ordering)
 
 
+@pytest.mark.parametrize("back", [3 * HOUR, timedelta(days=30)])
+def test_a_slip_that_came_after_the_clock_was_set_back_came_at_once(ordering, back):
+    ordering.take(1, order="8800", at=AT - back)
+    policy = read_order_policy(read(ordering.folder / "agent.toml"), ordering.store)
+    position = begin(ordering.store)
+    ordering.take(4, "G7", order="4717", at=AT - back + timedelta(minutes=1))
+    touched, _ = list_touched(ordering.store, lambda: policy, position=position, now=AT)
+
+    assert "order 4717 might be this one" in missing(ordering)
+    assert "4711" in touched
+
+
+@pytest.mark.parametrize("back", [3 * HOUR, timedelta(days=30)])
+def test_a_field_that_came_after_the_clock_was_set_back_touches_the_orders_before(ordering, back):
+    ordering.take(1, order="8800", at=AT - back)
+    policy = read_order_policy(read(ordering.folder / "agent.toml"), ordering.store)
+    position = begin(ordering.store)
+    stray(ordering, "Image 3.tif", at=AT - back + timedelta(minutes=1))
+    touched, _ = list_touched(ordering.store, lambda: policy, position=position, now=AT)
+
+    assert "4711" in touched
+
+
 def test_a_field_that_came_after_the_clock_was_set_back_is_of_one_of_the_orders_before(ordering):
     ordering.take(1, order="8800", at=AT - timedelta(days=30))
     public_id = stray(ordering, "Image 3.tif", at=AT - timedelta(days=30))
@@ -493,8 +516,8 @@ def test_an_order_of_a_list_or_with_all_its_fields_or_of_another_hour_is_no_slip
     ordering.take(4, "G7", order="4712")
     for field in (4, 5, 6):
         ordering.take(field, "G7", order="4713")
-    ordering.take(4, "G7", order="4714", at=AT + 2 * HOUR)
     ordering.take(4, "G7", order="4799")
+    ordering.take(4, "G7", order="4714", at=AT + 2 * HOUR)
 
     assert ordering.order()["conformity"] == "conforms"
 
