@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from agent.errors import UsageError
 from agent.orders.facts.order_list import list_changes
 from agent.orders.facts.possible_fields import (
-    DISMISSED,
     Possible,
     dismiss_file,
     dismiss_possible,
@@ -30,6 +29,7 @@ from agent.orders.lims.lost_conformity import acknowledge, find_unfollowed
 from agent.orders.specifications.applicable_specification import has_newer_rules
 from agent.orders.specifications.specification import Specifications
 from agent.orders.specifications.specification_history import SpecificationHistory, reopen
+from agent.store.orders.order_corrections import DISMISSED
 from agent.store.results.places import DIFFERENT
 from reports import gettext as _
 
@@ -298,7 +298,7 @@ def dismiss_stray(
         raise UsageError(_("{id} belongs to a specimen.").format(id=public_id))
     orders = [
         assessed
-        for number in list_possible_orders(store, public_id)
+        for number in list_possible_orders(store, [public_id]).get(public_id, ())
         if (assessed := assess(store, number, policy))
     ]
     each = [

@@ -247,6 +247,13 @@ SENTENCES: list[tuple[str, Proof]] = [
         lambda s, m: len(s.world.shown[m[1]].names) > 1,
     ),
     (
+        r"(\S+) was assigned to order (\w+), might be of this order and breaks its limit, .*",
+        lambda s, m: (
+            m[2] != s.number
+            and any(name.order == m[2] for one in s.world.shown.values() for name in one.names)
+        ),
+    ),
+    (
         r"micrograph (\w+) is named for specimen (\w+) by .*: a lead decides .*",
         lambda s, m: (
             Name(s.number, m[2]) in s.world.shown[m[1]].names and len(s.world.shown[m[1]].names) > 1

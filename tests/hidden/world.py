@@ -20,7 +20,7 @@ from agent.orders.instruments.instrument_checks import CONTROL
 from agent.orders.instruments.instrument_holds import Holds
 from agent.orders.judge.assessed import Assessed, OrderPolicy
 from agent.orders.judge.assessment import assess
-from agent.orders.judge.permissions import require_may_assign, require_may_replace
+from agent.orders.judge.permissions import list_left, require_may_assign, require_may_replace
 from agent.orders.specifications.specification_history import load_history
 from agent.store import Decision, Entry, MicrographResult
 from agent.triage import Handling, Reason, TriageVerdict
@@ -326,7 +326,12 @@ class World(Ledger):
         try:
             require_may_assign(self.store, self.rules(), micrograph_id, keys, by=by)
             self.store.order_corrections.assign(
-                micrograph_id, keys, by=by, reason="mine", at=self.now
+                micrograph_id,
+                keys,
+                by=by,
+                reason="mine",
+                at=self.now,
+                left=list_left(self.store, [micrograph_id], keys),
             )
         except UsageError:
             return

@@ -67,7 +67,7 @@ def assign(  # noqa: PLR0917 - each is a word of the command
     field: Annotated[str, typer.Option(help="Field number on the specimen.")] = "",
 ) -> None:
     """Assign a field to an order and a specimen."""
-    from agent.orders.judge.permissions import require_may_assign
+    from agent.orders.judge.permissions import list_left, require_may_assign
 
     keys = {"order": number, "specimen": specimen, "preparation": preparation, "field": field}
     settings = load_settings(context)
@@ -75,7 +75,13 @@ def assign(  # noqa: PLR0917 - each is a word of the command
         lab = read_order_policy(settings, store)
         require_may_assign(store, lab, public_id, keys, by=signer)
         store.order_corrections.assign(
-            public_id, keys, by=signer, reason=reason, at=now_utc(), lead=lab.may_lead(signer)
+            public_id,
+            keys,
+            by=signer,
+            reason=reason,
+            at=now_utc(),
+            lead=lab.may_lead(signer),
+            left=list_left(store, [public_id], keys),
         )
     console.out.print(
         f"{public_id}: order {number}, specimen {specimen}, by {signer}.", markup=False

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
 from agent.store import FieldView, number_key
+from agent.store.orders.order_corrections import DISMISSED
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     )
 
 
-DISMISSED = "file_dismissed"
-"""Kind of the record by which a lead decides that a file shows nothing of an order."""
 NAMED = "lost_file_named"
 """Kind of the record that a note or a sender names an order of a file that could not be used."""
 
@@ -105,10 +104,15 @@ def describe_dismissed(dismissed: Sequence[Record]) -> Iterator[str]:
         sentence = (
             _("{file} could not be used, dismissed by {who}: {reason}")
             if "content" in record.facts
+            else _("{file} might be of this order, assigned to order {other} by {who}: {reason}")
+            if "assigned" in record.facts
             else _("{file} does not belong to it, dismissed by {who}: {reason}")
         )
         yield sentence.format(
-            file=record.facts["file"], who=record.by, reason=record.facts["reason"]
+            file=record.facts["file"],
+            who=record.by,
+            reason=record.facts["reason"],
+            other=record.facts.get("order"),
         )
 
 
@@ -234,11 +238,14 @@ class Possible:
         alike: Orders whose numbers differ in letters that look like digits, or that a slip of one
             character may have made.
         settled: Micrographs and orders that reviewers dismissed, each with their names.
+        moved: Those of the fields that belonged to no specimen until they were assigned to another
+            order.
     """
 
     fields: Mapping[str, tuple[MicrographView, str]]
     alike: tuple[str, ...]
     settled: Mapping[str, frozenset[str]]
+    moved: frozenset[str] = frozenset()
 
     def find_fields(self, name: str) -> list[MicrographView]:
         """Return the fields of a public id, path or file name."""
@@ -291,8 +298,20 @@ def find_possible(
     alike = {*_iter_slips(store, view, others, key, demanded)} if slips else set()
     if not store.exact_numbers:
         alike |= {*_iter_alike(store, view, others, key)}
-    settled = load_settled(store, view.number) if fields or alike else {}
-    return Possible(fields, tuple(sorted(alike)), settled)
+    moved = {own.id: (own, "") for own in _iter_moved(store, view, key)}
+    settled = load_settled(store, view.number) if fields or alike or moved else {}
+    return Possible(fields | moved, tuple(sorted(alike)), settled, frozenset(moved))
+
+
+def _iter_moved(
+    store: Store, view: OrderView, key: Callable[[str], str]
+) -> Iterator[MicrographView]:
+    """Yield the fields of other orders that were of no specimen and might be of this one."""
+    records = store.records.all(DISMISSED, view.number)
+    for public_id in {str(known["assigned"]) for r in records if "assigned" in (known := r.facts)}:
+        order, own = store.orders.of_micrograph(public_id), store.results.find(public_id)
+        if own and order and key(order) != key(view.number):
+            yield own
 
 
 def _widen(
@@ -376,22 +395,23 @@ def _is_between(shot: ShotField, came: Iterable[tuple[str, datetime, datetime | 
     return False
 
 
-def list_possible_orders(store: Store, public_id: str) -> list[str]:
-    """Return the orders that a field of no specimen might belong to; none where it has one."""
-    stray = next((own for own in store.orders.unassigned() if own.view.id == public_id), None)
-    if stray is None:
-        return []
-    view = stray.view
-    times = [view.taken_at or view.result.done_at, *(at for _, _, at, _ in stray.names)]
-    if any(steady_at for *_name, steady_at in stray.names):
+def list_possible_orders(store: Store, public_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the orders that fields of no specimen might belong to, by public id; each has one."""
+    strays = [own for own in store.orders.unassigned() if own.view.id in public_ids]
+    if not strays:
+        return {}
+    times = [own.view.taken_at or own.view.result.done_at for own in strays]
+    times += [at for own in strays for _, _, at, _ in own.names]
+    if any(steady_at for own in strays for *_name, steady_at in own.names):
         times += store.sources.list_clock_times(near=times, apart=NEARBY)
     shots = store.order_changes.list_shots_between(min(times) - NEARBY, max(times) + NEARBY)
     orders = (store.orders.order(number) for number in sorted({shot.order for shot in shots}))
-    return [
-        order.number
-        for order in orders
-        if order and find_possible(store, order, [stray], slips=False).fields
-    ]
+    possible: dict[str, list[str]] = {}
+    for order in orders:
+        possible_fields = find_possible(store, order, strays, slips=False).fields if order else {}
+        for public_id in possible_fields.keys() & {own.view.id for own in strays}:
+            possible.setdefault(public_id, []).append(order.number if order else "")
+    return possible
 
 
 def list_reached(store: Store, *, after: int) -> set[str]:
@@ -526,6 +546,8 @@ def load_settled(store: Store, number: str) -> dict[str, frozenset[str]]:
         subject, known = record.subject, record.facts
         if "micrograph" in known:
             settled[str(known["micrograph"])].add(record.by)
+        if subject == number and "assigned" in known:
+            settled[str(known["assigned"])].add(record.by)
         if subject == number and "alike" in known:
             settled[str(known["alike"])].add(record.by)
         if known.get("alike") == number:

@@ -42,7 +42,6 @@ from agent.orders.facts.open_items import (
 from agent.orders.facts.order_list import describe_amendments, describe_pending
 from agent.orders.facts.places import describe_decisions, describe_same_places
 from agent.orders.facts.possible_fields import (
-    DISMISSED,
     describe_dismissed,
     describe_lost,
     describe_renamed,
@@ -67,6 +66,7 @@ from agent.orders.specifications.applicable_specification import (
 from agent.orders.specifications.specification_history import REOPENED
 from agent.orders.statements.order_notes import describe_preparations, gather_notes
 from agent.store import ACCEPTED, BEGUN_ANEW, FOUND_OLDER, RESTORED, Heads, number_key
+from agent.store.orders.order_corrections import DISMISSED
 from agent.store.sites.sites import CLOCK_SET
 from reports import gettext as _
 

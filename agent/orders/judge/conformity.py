@@ -151,11 +151,22 @@ def describe_possible(
             ).format(other=name)
             continue
         view, why = possible.fields[name]
+        against = find_confirmed_break(view, rules, is_lead)
+        if name in possible.moved:
+            yield _(
+                "{file} was assigned to order {other}, might be of this order and breaks its "
+                "limit, labelled by {who}: a second person, a lead, dismisses it (agent orders "
+                "dismiss-file)"
+            ).format(
+                file=possible.get_name(name),
+                other=view.process_data.get("order", ""),
+                who=", ".join(sorted(against)),
+            )
+            continue
         text = _(
             "{file} belongs to no specimen and might be of this order ({why}): a reviewer "
             "assigns it (agent orders assign {id}) or dismisses it (agent orders dismiss-file)"
         )
-        against = find_confirmed_break(view, rules, is_lead)
         if against:
             text = _(
                 "{file} belongs to no specimen, might be of this order ({why}) and breaks its "

@@ -193,7 +193,8 @@ def require_may_leave(
     if view is None or not any(label.code for label in view.labels):
         return
     others = store.orders.claimed_elsewhere(public_id, target, keys.get("specimen", ""))
-    left = {order for order, _specimen in others} | {*list_possible_orders(store, public_id)}
+    left = {order for order, _specimen in others}
+    left |= {*list_left(store, [public_id], keys).get(public_id, ())}
     key = partial(number_key, exact=store.exact_numbers)
     for number in sorted(order for order in left if key(order) != key(target)):
         assessed = assess(store, number, policy)
@@ -201,6 +202,17 @@ def require_may_leave(
             continue
         rules, is_lead = assessed.rules(policy), policy.is_lead
         require_may_take_away([view], number, rules, is_lead, by=by)
+
+
+def list_left(
+    store: Store, public_ids: Collection[str], keys: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Return the orders that fields of no specimen might be of, apart from where they go."""
+    key = partial(number_key, exact=store.exact_numbers)
+    return {
+        public_id: [number for number in numbers if key(number) != key(keys.get("order", ""))]
+        for public_id, numbers in list_possible_orders(store, public_ids).items()
+    }
 
 
 def require_lead(policy: OrderPolicy, by: str) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from agent.orders.facts.needle_lengths import list_lines
-from agent.orders.facts.possible_fields import DISMISSED
 from agent.orders.facts.scale_tracing import SCALE_CHECK
 from agent.orders.facts.specimen_facts import LONG_AGO, Allowance, FieldFacts
 from agent.orders.instruments.instrument_checks import CONTROL, list_checks_of_day
@@ -29,6 +28,7 @@ from agent.orders.statements.order_json import (
 from agent.orders.statements.statement import FORMAT
 from agent.orders.statements.trace import iter_fields
 from agent.store import find_given
+from agent.store.orders.order_corrections import DISMISSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -5,6 +5,8 @@ Each act is one transaction and is in the audit log.
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_
@@ -13,7 +15,7 @@ from sqlmodel import Session, col, select
 from agent.errors import UsageError
 from agent.settings import PROCESS_COLUMNS
 from agent.store.engine import reading, writing
-from agent.store.evidence import audit_log, seals
+from agent.store.evidence import audit_log, quality_records, seals
 from agent.store.evidence.declaration import CHANGEABLE
 from agent.store.orders import order_naming, orders, specimens
 from agent.store.orders.specimens import OrderRepository, hasten
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 ASSIGNED = "field.assigned"
 PLACE, BEFORE = "place", "was"
 """Keys of that act's facts: where the field belonged, and what it was before."""
+
+
+DISMISSED = "file_dismissed"
+"""Kind of the record that a file shows nothing of an order, or was assigned to another one."""
 
 
 class OrderCorrections(OrderRepository):
@@ -99,9 +105,10 @@ class OrderCorrections(OrderRepository):
         reason: str,
         at: datetime,
         lead: bool = False,
+        left: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         """Assign a field to a specimen by hand; see `assign_all`."""
-        self.assign_all([public_id], keys, by=by, reason=reason, at=at, lead=lead)
+        self.assign_all([public_id], keys, by=by, reason=reason, at=at, lead=lead, left=left)
 
     def assign_all(
         self,
@@ -112,11 +119,13 @@ class OrderCorrections(OrderRepository):
         reason: str,
         at: datetime,
         lead: bool = False,
+        left: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         """Assign fields to a specimen by hand, all or none; the reason is stored.
 
         The order that a field leaves remains undecided, and so does each other order that it was
-        named for, until a lead assigns it.
+        named for, until a lead assigns it. An order that a field of no specimen might be of records
+        where it went: it is undecided once a reviewer labels the field as breaking its limit.
 
         Args:
             public_ids: Of the micrographs.
@@ -125,6 +134,7 @@ class OrderCorrections(OrderRepository):
             reason: Why.
             at: Now.
             lead: `by` is a lead.
+            left: Public id → other orders that a field of no specimen might be of.
 
         Raises:
             UsageError: No such micrograph, keys or a reason are missing, or the model's answer on
@@ -140,6 +150,12 @@ class OrderCorrections(OrderRepository):
             for public_id in sorted(public_ids):  # as `Labels.decide_all`
                 row = labels.micrograph_of(session, public_id, alone=True)
                 self._assign(session, row, keys, by=by, reason=reason, at=at, lead=lead)
+                for number in left.get(public_id, ()):
+                    facts = {"assigned": public_id, "file": Path(row.relative).name}
+                    facts |= {"order": keys["order"], "reason": reason}
+                    quality_records.append(
+                        session, self._whose.site_id, DISMISSED, number, by=by, at=at, facts=facts
+                    )
 
     def _assign(
         self,

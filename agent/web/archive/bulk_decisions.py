@@ -15,7 +15,12 @@ from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent.errors import SetupError, UsageError
-from agent.orders.judge.permissions import require_may_assign, require_may_leave, require_reason
+from agent.orders.judge.permissions import (
+    list_left,
+    require_may_assign,
+    require_may_leave,
+    require_reason,
+)
 from agent.orders.specifications.class_texts import name_criterion
 from agent.store import is_imported
 from agent.web import cookies, forms
@@ -403,7 +408,8 @@ def _write_assignment(
                 return at
             raise UsageError(f"{view.name}: {why}")
     at, lead = web.now(), order_rules(web).may_lead(by)
-    corrections.assign_all(public_ids, keys, by=by, reason=reason, at=at, lead=lead)
+    left = list_left(web.store, public_ids, keys)
+    corrections.assign_all(public_ids, keys, by=by, reason=reason, at=at, lead=lead, left=left)
     return at
 
 

@@ -21,7 +21,12 @@ from agent.orders.facts.possible_fields import load_settled
 from agent.orders.facts.specimen_facts import Conformity, FieldDecision, FieldFacts
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.next_step import NextStep, find_next_step
-from agent.orders.judge.permissions import find_hidden, leave_unsaid, require_may_assign
+from agent.orders.judge.permissions import (
+    find_hidden,
+    leave_unsaid,
+    list_left,
+    require_may_assign,
+)
 from agent.orders.lead_acts import decide_places, dismiss_stray
 from agent.orders.statements.customer_report import find_statement, render_customer_report
 from agent.orders.statements.statement import plain
@@ -301,6 +306,7 @@ def assign_field(web: WebContext, public_id: str, form: Mapping[str, str], *, by
             reason=form.get("reason", ""),
             at=web.now(),
             lead=lab.may_lead(by),
+            left=list_left(web.store, [public_id], keys),
         )
 
 

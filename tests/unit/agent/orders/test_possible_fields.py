@@ -115,7 +115,7 @@ def test_a_field_that_came_after_the_clock_was_set_back_is_of_one_of_the_orders_
     ordering.take(1, order="8800", at=AT - timedelta(days=30))
     public_id = stray(ordering, "Image 3.tif", at=AT - timedelta(days=30))
 
-    assert list_possible_orders(ordering.store, public_id) == ["4711", "8800"]
+    assert list_possible_orders(ordering.store, [public_id]) == {public_id: ["4711", "8800"]}
 
 
 def test_what_came_while_a_clock_was_ahead_came_within_the_hour(ordering):
@@ -325,6 +325,28 @@ def test_a_lead_who_labelled_a_field_of_an_order_as_breaking_moves_it_to_no_othe
     by_second = ordering.agent(*words, "T. Kupfer")
 
     assert (by_author, word, by_second) == (2, "does_not_conform", 0)
+    assert ordering.order()["conformity"] == "conforms"
+
+
+@pytest.mark.parametrize("by", ["Ada", "R. Stahl"])
+def test_a_field_that_was_assigned_elsewhere_holds_again_once_it_is_labelled_as_breaking(
+    ordering, by
+):
+    name_leads(ordering, "R. Stahl", "T. Kupfer")
+    write_loose_demand(ordering)
+    public_id = stray(ordering, "Image 3.tif")
+    ordering.agent("orders", "assign", public_id, "4800", "01", "--field", "9", "--reason",
+                   "its washer", "--by", by)  # fmt: skip
+    before, told = ordering.order()["conformity"], "; ".join(ordering.order()["notes"])
+
+    label(ordering, public_id, by, "G7")
+    held, why = ordering.order()["conformity"], missing(ordering)
+    refused = ordering.agent(*DISMISS, by)
+    dismissed = ordering.agent(*DISMISS, "T. Kupfer")
+
+    assert (before, held, refused, dismissed) == ("conforms", "undecided", 2, 0)
+    assert f"Image 3.tif might be of this order, assigned to order 4800 by {by}" in told
+    assert "Image 3.tif was assigned to order 4800, might be of this order and breaks" in why
     assert ordering.order()["conformity"] == "conforms"
 
 
