@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import safetensors.numpy
+from safetensors import SafetensorError
 
 from agent.files import pictures
 from agent.files.whole_file import PART, open_regular, write_from, write_whole
@@ -293,11 +294,11 @@ class Archive:
         return pixels, pictures.decode_mask(self.read(self.valid_path(sha256, page)))
 
     def maps(self, sha256: str, page: int, bundle: str) -> dict[str, NDArray[np.float16]]:
-        """Load one bundle's maps; empty if there are none, or if no storage answers."""
+        """Load one bundle's maps; empty if there are none, or damaged, or if no storage answers."""
         path = self.maps_path(sha256, page, bundle)
         try:
             return dict(safetensors.numpy.load(self.read(path)))
-        except (FileNotFoundError, ObjectsUnavailableError):
+        except (FileNotFoundError, ObjectsUnavailableError, SafetensorError):
             return {}
 
     # --- maintenance ---

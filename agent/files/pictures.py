@@ -189,6 +189,18 @@ def decode(encoded: bytes) -> Pixels:
     return cast("Pixels", cv2.cvtColor(_decode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
 
 
+def decode_crop(encoded: bytes, box: Box) -> Pixels:
+    """Decode a crop, a PNG of the size of its box: a picture of gigabytes in its place is refused.
+
+    Raises:
+        ValueError: It is not that picture.
+    """
+    size = struct.pack(">II", box[2] - box[0], box[3] - box[1])
+    if not encoded.startswith(SIGNATURE) or encoded[16:24] != size:
+        raise ValueError(f"{len(encoded)} bytes that are no crop of its size")
+    return decode(encoded)
+
+
 def decode_within(encoded: bytes, longest_px: int) -> Pixels:
     """Decode a picture of ours reduced to at most `longest_px`; a JPEG is decoded at about that.
 

@@ -238,7 +238,7 @@ class Embedded:
             encoded = self._archive.read(
                 self._archive.crop_path(micrograph.sha256, micrograph.page)
             )
-            return pictures.decode(encoded)
+            return pictures.decode_crop(encoded, micrograph.crop or (0, 0, 0, 0))
         except (OSError, ValueError):
             return None
 

@@ -222,12 +222,12 @@ def load_picture(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, int
     try:
         encoded = archive.read(archive.crop_path(field["sha256"], field["page"]))
         named = field["files"].get("crop")
+        if named and hashlib.sha256(encoded).hexdigest() != named:
+            return load_thumbnail(archive, field)
         full = pictures.decode(encoded)
     except ObjectsUnavailableError:  # a customer would get a report without its pictures
         raise
     except (OSError, ValueError):
-        return load_thumbnail(archive, field)
-    if named and hashlib.sha256(encoded).hexdigest() != named:
         return load_thumbnail(archive, field)
     shown = pictures.fit_within(full, PICTURE_PX)
     if field["um_per_px"]:

@@ -6,12 +6,13 @@ Archived files never change, so a browser may cache every image permanently.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response
 
 from agent.files import pictures
+from agent.imaging.crop import PREVIEW_PX
 from agent.nightly import describe_map, get_palette
 from agent.nightly.page.embedded_images import (
     format_map_alt,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from agent.store import MicrographView
 
 
+T = TypeVar("T")
 CROP_PX = 1600
 LAYER_PX = 640
 WINDOW_PX = 320
@@ -71,8 +73,10 @@ def router(web: WebContext) -> APIRouter:
     @routes.get("/pictures/{public_id}/field.jpg")
     def field(public_id: str) -> Response:
         seen = find(web, public_id)
-        preview = pictures.decode(
-            held_of(lambda: web.archive.read(web.archive.preview_path(seen.sha256, seen.page)))
+        preview = held_of(
+            lambda: pictures.decode_within(
+                web.archive.read(web.archive.preview_path(seen.sha256, seen.page)), PREVIEW_PX
+            )
         )
         if seen.crop:
             preview = pictures.draw_outline(
@@ -148,25 +152,24 @@ def crop_of(web: WebContext, one: MicrographView) -> NDArray[np.uint8]:
     """Return a micrograph's crop, (h, w, 3) uint8 RGB.
 
     Raises:
-        UnknownMicrographError: Its pixels were deleted.
+        UnknownMicrographError: Its pixels were deleted, or are damaged.
     """
-    return pictures.decode(
-        held_of(lambda: web.archive.read(web.archive.crop_path(one.sha256, one.page)))
-    )
+    path = web.archive.crop_path(one.sha256, one.page)
+    return held_of(lambda: pictures.decode_crop(web.archive.read(path), one.crop or (0, 0, 0, 0)))
 
 
-def held_of(read: Callable[[], bytes]) -> bytes:
-    """Return the bytes of a file in the archive.
+def held_of(read: Callable[[], T]) -> T:
+    """Return what is read from a file in the archive.
 
     Args:
         read: Reads the file.
 
     Raises:
-        UnknownMicrographError: The pixels were deleted.
+        UnknownMicrographError: The pixels were deleted, or are damaged.
     """
     try:
         return read()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         raise UnknownMicrographError("the pixels are not in the archive any more") from error
 
 

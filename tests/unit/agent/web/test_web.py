@@ -17,7 +17,7 @@ from labs.lab import NEXT_DAY as NOW
 from servers.pages import PROMISED, form_of
 
 from agent.errors import BadSettingsError
-from agent.files.pictures import decode
+from agent.files.pictures import decode, encode_png
 from agent.nightly import write_report
 from agent.retrain import send_back
 from agent.retrain.training_set import Collected
@@ -134,6 +134,26 @@ def test_every_picture_is_given_and_may_be_kept(lab, browser, name):
     assert answer.status_code == 200
     assert answer.headers["content-type"] in ("image/jpeg", "image/png")
     assert "immutable" in answer.headers["cache-control"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", encode_png(np.zeros((6000, 6000, 3), np.uint8))]
+)
+def test_a_file_of_the_archive_that_is_no_picture_of_its_size_is_not_shown(lab, browser, content):
+    public_id = lab.take("G8", reasons=("uncertain",))
+    view = lab.store.results.find(public_id)
+    key = view.sha256, view.page
+    maps = lab.archive.maps_path(*key, view.result.bundle)
+    for path in (lab.archive.crop_path(*key), maps):
+        path.write_bytes(content)
+    lab.archive.preview_path(*key).write_bytes(content[:20])
+
+    names = ("crop.jpg", "plain.jpg", "full.jpg", "field.jpg", "window.jpg?um=9", "subtype.png")
+    asked = [browser.get(f"/pictures/{public_id}/{name}").status_code for name in names]
+    pages = [browser.get(f"/review/{public_id}{end}").status_code for end in ("", "/viewer")]
+
+    assert asked == [404] * 6
+    assert pages == [200, 200]
 
 
 def test_the_viewer_gets_plain_pixels_and_draws_the_place_and_the_border_itself(lab, browser):
