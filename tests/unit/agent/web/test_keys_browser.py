@@ -13,6 +13,9 @@ from agent.store import NewImage, NewRater
 from agent.store.people import auth
 from model import taxonomy_from
 
+PRESS = """() => document.body?.dispatchEvent(
+    new KeyboardEvent("keydown", {key: "KEY", code: "CODE", bubbles: true, cancelable: true})
+)"""
 READY = "document.querySelector('[data-ready]') !== null"
 TWELVE = taxonomy_from(
     {
@@ -37,6 +40,24 @@ def opened(tab, address, path, *, name="Ann"):
         tab.fill("#by", name)
         tab.locator("h1").click()
     until(tab, READY)
+
+
+def press(tab, key, times):
+    """Press a key so many times, faster than a page can change."""
+    tab.evaluate(f"for (let n = 0; n < {times}; n++) ({press_of(key)})()")
+
+
+def press_early(tab, key):
+    """Press a key from now on whenever a page is not ready for it."""
+    page = "document.querySelector('[data-review], [data-rate]')"
+    tab.add_init_script(
+        f"setInterval(() => {{ const page = {page};"
+        f"if (page?.dataset.ready === undefined) ({press_of(key)})() }})"
+    )
+
+
+def press_of(key):
+    return PRESS.replace("KEY", key).replace("CODE", f"Digit{key}" if key.isdigit() else key)
 
 
 def drawn(tab, selector):
@@ -83,14 +104,13 @@ def test_one_digit_of_two_decides_nothing_and_escape_forgets_it(lab, web, tab):
 def test_keys_typed_on_do_not_reach_the_next_micrograph(lab, web, tab):
     """Key 2 alone decides, since pearlitic has no sizes: pressed three times it counts once."""
     ids = [lab.take(None, reasons=("untrained",), at=minutes(n)) for n in range(4)]
+    press_early(tab, "2")
     with served(web) as address:
         opened(tab, address, f"/review/{ids[0]}")
         assert drawn(tab, "[data-subtype='2'] kbd") == ["2"]
 
-        for _ in range(3):
-            tab.keyboard.press("2")
+        press(tab, "2", times=3)
         tab.wait_for_url(f"**/{ids[1]}")
-        tab.keyboard.press("2")  # at the moment when the next one comes
         until(tab, READY)
 
     assert decided(lab, ids[0]).code == "P"
@@ -99,13 +119,12 @@ def test_keys_typed_on_do_not_reach_the_next_micrograph(lab, web, tab):
 
 def test_a_second_enter_confirms_nothing_that_was_not_on_screen(lab, tab):
     ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(3)]
+    press_early(tab, "Enter")
     with served(web_of(lab)) as address:
         opened(tab, address, f"/review/{ids[0]}")
 
-        for _ in range(3):
-            tab.keyboard.press("Enter")
+        press(tab, "Enter", times=3)
         tab.wait_for_url(f"**/{ids[1]}")
-        tab.keyboard.press("Enter")
         until(tab, READY)
 
     assert decided(lab, ids[0]).code == "G8"
@@ -121,6 +140,7 @@ def test_a_rater_types_the_keys_that_are_drawn(lab, web, tab):
     campaigns.add("twelve", images, raters, taxonomy=TWELVE.as_json(), seed=1, **told)
     campaigns.give_link("twelve", "R1", auth.hash_token(token), **told)
     campaigns.open("twelve", **told)
+    press_early(tab, "1")
     with served(web) as address:
         opened(tab, address, f"/rate/{token}", name="")
         keys = drawn(tab, ".kind:has(#s1) .steps kbd")
@@ -133,7 +153,6 @@ def test_a_rater_types_the_keys_that_are_drawn(lab, web, tab):
         tab.check("input[name=criterion][value=mean]")
         with tab.expect_navigation():
             tab.click("[data-submit]")
-        tab.keyboard.press("1")  # a stray digit, at the moment when the next one comes
         until(tab, READY)
         assert tab.locator("input[name=subtype]:checked").count() == 0
         tab.keyboard.press("1")
