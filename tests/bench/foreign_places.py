@@ -29,9 +29,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import torch
-from real import CODES, clopper_pearson, read_rgb
+from real_classes import read_rgb
 from torch.nn import functional
 
+from model import upper_bound
 from model.data.dataset import Example
 from model.data.feature_cache import FeatureCache
 from model.evaluation.metrics import auroc
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from model.ood.features import OodFeatureExtractor
 
 ALPHA = 0.02
+CODES = {"spheroidite": "G8", "spheroidite+widmanstatten": "G7", "network": "B8"}
 SHARES = (0.05, 0.1, 0.2)
 HOSTS = 60
 CHOSEN_ON = frozenset({"800C-3H-Q", "970C-3H-Q", "1000C-5M-Q", "970C-5M-Q", "970C-90M-AR"})
@@ -220,7 +222,8 @@ def print_table(measured: dict[str, list[tuple[float, float, float]]]) -> None:
     for kind, rows in measured.items():
         values = np.array(rows)
         ours, theirs = values[:, 0] <= ALPHA, values[:, 2] >= level
-        low, high = clopper_pearson(int(ours.sum()), len(ours))
+        high = upper_bound(int(ours.sum()), len(ours), 0.975)
+        low = 1 - upper_bound(int((~ours).sum()), len(ours), 0.975)
         ranks = [auroc((-values[:, at]).tolist(), np.sort(-steel[:, at])) for at in (1, 2)]
         won, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
         p_value = min(1.0, 2 * min(sign_test(won, lost), sign_test(lost, won)))

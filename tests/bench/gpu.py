@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from networks import CODES
 
 from model import Classifier, Field, OodResult, default_taxonomy
 from model.calibration import SetLevels
@@ -44,6 +43,7 @@ from model.runtime.torch_runner import MAX_BATCH_PX, _batch_size, fold_batch_nor
 ROUNDS = 5
 BATCHES = (1, 2, 4, 8, 16, 32)
 WANTED = 0.9
+CODES = frozenset(default_taxonomy().trained_codes)
 
 
 class NotCounted:

@@ -21,9 +21,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import torch
-from real import read_rgb
 
 from model import taxonomy_from, wilson
 from model.calibration import fit_set_levels, fit_temperature, prediction_set
@@ -52,6 +52,12 @@ if TYPE_CHECKING:
 FEWEST = 10
 FOLDS = 5
 NATIVE = Framing("scale", 800, 1.0, 1.0)
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Read an image as (h, w, 3) uint8, RGB."""
+    bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(bgr[:, :, ::-1], np.uint8)
 
 
 def load(folder: Path) -> tuple[list[Example], list[Field]]:

@@ -142,9 +142,10 @@ def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
 def odd(orders: int, folder: Path) -> int:
     """Play honest orders and count those that are held; print each with its sentences."""
     import structlog  # noqa: PLC0415
-    from scipy.stats import beta  # noqa: PLC0415
     from scripted.oddities import ODD  # noqa: PLC0415
     from scripted.shift import Script, Shift  # noqa: PLC0415
+
+    from model import upper_bound  # noqa: PLC0415
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     lab = Shift(folder, Script(orders, ODD, step=1), f"sqlite:///{folder}/martensight.db")
@@ -159,8 +160,7 @@ def odd(orders: int, folder: Path) -> int:
         without_act += "(agent " not in sentences and "confirm" not in sentences
         held.append(f"{order} ({lab.script.name(order)}): {said['conformity']}: {sentences}")
     k = len(held)
-    low = float(beta.ppf(0.025, k, orders - k + 1)) if k else 0.0
-    high = float(beta.ppf(0.975, k + 1, orders - k)) if k < orders else 1.0
+    high, low = upper_bound(k, orders, 0.975), 1 - upper_bound(orders - k, orders, 0.975)
     print(
         f"honest orders {orders}, kinds {len(ODD)}, held {k}: {k / orders:.2%}, 95 % interval "
         f"{low:.2%} to {high:.2%} (target at most 1 %); without an act {without_act} (target 0)"
@@ -175,10 +175,10 @@ def honest(specimens: int, folder: Path) -> int:
     """Draw honest specimens and count those of which a place is in doubt; print the interval."""
     import numpy as np  # noqa: PLC0415
     from labs import lab  # noqa: PLC0415
-    from scipy.stats import beta  # noqa: PLC0415
     from scripted.shift import FIELDS  # noqa: PLC0415
 
     from agent.demo.micrograph import draw_micrograph  # noqa: PLC0415
+    from model import upper_bound  # noqa: PLC0415
 
     codes = ("G8", "G7", "G9-10", "B8", "M8")
     began_s, one_lab = time.process_time(), lab.Lab(folder)
@@ -199,8 +199,7 @@ def honest(specimens: int, folder: Path) -> int:
     known = one_lab.store.places.known({view.id for view in views})
     doubted = {(s.order, s.specimen) for pair in known.pairs for s in (pair.one, pair.other)}
     k = len(doubted)
-    low = float(beta.ppf(0.025, k, specimens - k + 1)) if k else 0.0
-    high = float(beta.ppf(0.975, k + 1, specimens - k)) if k < specimens else 1.0
+    high, low = upper_bound(k, specimens, 0.975), 1 - upper_bound(specimens - k, specimens, 0.975)
     print(
         f"honest specimens {specimens}, fields {len(views)}, with a doubt about a place {k}: "
         f"{k / specimens:.2%}, 95 % interval {low:.2%} to {high:.2%} (target at most 0.5 %), "

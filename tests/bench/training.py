@@ -20,12 +20,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
-from paper import PX, UM_PER_PX, drawn
 from real_classes import load
 
+from agent.demo.micrograph import draw_micrograph
 from model import (
     Example,
+    Field,
     ModelError,
     TrainingConfig,
     convert,
@@ -36,6 +38,15 @@ from model import (
 )
 
 CODES = ("G7", "G8", "G9-10", "B7", "B8", "B9-10", "M8", "M9-10")
+
+PX, UM_PER_PX = 160, 0.4
+
+
+def drawn(code: str, seed: int, px: int) -> Field:
+    pixels = draw_micrograph(
+        code, seed=seed, um_per_px=UM_PER_PX, size=(px, px), bar=None, border=False
+    ).pixels
+    return Field(pixels, np.ones((px, px), bool), UM_PER_PX)
 
 
 def examples(n: int, px: int) -> list[Example]:
