@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -21,7 +22,6 @@ from agent.watch import Provenance, is_below_link, locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from agent.imaging import Crop, CropPool
@@ -149,7 +149,7 @@ class FileReader:
             exact_numbers=self._store.exact_numbers,
             otherwise=self._find_other_order(claim, source) if claim.origin == "watch" else {},
         )
-        scale = source.um_per_px(keys.process_data, on=self._now().date())
+        scale = self._find_scale(claim, source, keys.process_data)
         began_s = time.perf_counter()
         return InFlightFile(
             claim,
@@ -183,13 +183,34 @@ class FileReader:
             {},
         )
 
+    def _find_scale(
+        self,
+        claim: Claim,
+        source: Provenance,
+        process_data: Mapping[str, str],
+        size: tuple[int, int] | None = None,
+    ) -> float | None:
+        """Return the scale that the table of objectives gives for the day of a picture.
+
+        A file was there when it was listed at the latest, and its time of change may be that of a
+        wrong clock or of a copy: where the two days have different scales, there is none.
+        """
+        listed_at = claim.listed_at or self._now()
+        changed_s = claim.mtime_ns / 1e9 if claim.origin == "watch" else listed_at.timestamp()
+        changed_at = datetime.fromtimestamp(max(min(changed_s, listed_at.timestamp()), 0), UTC)
+        scales = {
+            source.um_per_px(process_data, on=at.date(), size=size)
+            for at in (listed_at, changed_at)
+        }
+        return scales.pop() if len(scales) == 1 else None
+
     def _needs_another_scale(self, file: InFlightFile, crops: Sequence[Crop]) -> bool:
         source = self._sources.get(file.claim.source)
         if source is None or not source.objectives or file.is_second_read or not crops:
             return False
         process_data, _ = merge_metadata(file.process_data, crops[0].metadata)
         size = (crops[0].width, crops[0].height)
-        scale = source.um_per_px(process_data, on=self._now().date(), size=size)
+        scale = self._find_scale(file.claim, source, process_data, size)
         if scale == file.um_per_px:
             return False
         file.um_per_px, file.is_second_read = scale, True

@@ -89,7 +89,9 @@ class Objective(Section):
         None, gt=0, description="Image height in pixels, if the value depends on it."
     )
     certificate: Shown = Field("", description="Certificate of the stage micrometer.")
-    valid_from: date | None = Field(None, description="First day of validity.")
+    valid_from: date | None = Field(
+        None, description="First day of validity, for pictures of this day and later."
+    )
 
     def contradicts(self, other: "Objective") -> bool:
         """Return whether both are valid for one picture and one day, with another scale."""

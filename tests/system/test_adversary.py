@@ -1129,6 +1129,43 @@ def test_a_scale_bar_in_every_plane_makes_two_places_no_single_one(bench):
     assert "planes or channels of another place" in bench.missing()
 
 
+# --- scales --------------------------------------------------------------------------------------
+
+NEW_CAMERA = """
+objective = "50x"
+objectives = [
+  { name = "50x", um_per_px = 0.2 },
+  { name = "50x", um_per_px = 0.1, valid_from = 2026-11-24 },
+]
+"""
+
+
+@pytest.mark.parametrize(
+    ("changed", "listed", "um_per_px"),
+    [
+        (timedelta(days=-4), timedelta(days=-3), 0.2),  # read after the camera was changed
+        (timedelta(0), timedelta(0), 0.1),
+        (timedelta(days=-4), timedelta(0), None),  # copied after it: one of the two dates is wrong
+        (timedelta(days=9000), timedelta(0), 0.1),  # the microscope's clock is ahead
+    ],
+)
+def test_a_scale_of_the_table_is_that_of_the_day_of_the_picture(bench, changed, listed, um_per_px):
+    file = bench.folder / "agent.toml"
+    line = 'material = "100Cr6"\n'
+    file.write_text(SETTINGS.replace(line, line + NEW_CAMERA), encoding="utf-8")
+    path = bench.shoot("4711_01_1.tif")
+    tifffile.imwrite(path, steel(1234), photometric="rgb")
+    changed_s = (AT + changed).timestamp()
+    os.utime(path, (changed_s, changed_s))
+    bench.at = AT + listed
+    bench.arrive()
+    bench.at = AT
+    bench.work()
+
+    (view,) = bench.store.results.iter_all()
+    assert view.um_per_px == um_per_px
+
+
 # --- places --------------------------------------------------------------------------------------
 
 

@@ -106,6 +106,7 @@ class Claim(ListedFile):
         lane: "urgent", "fresh" or "backlog".
         process_data: Received with the file; does not include what the path names.
         noted: Order → specimen that notes next to it named while it waited.
+        listed_at: When it was first listed, aware UTC.
     """
 
     content_id: int
@@ -115,6 +116,7 @@ class Claim(ListedFile):
     lane: str = "fresh"
     process_data: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     noted: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    listed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

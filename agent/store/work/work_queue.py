@@ -185,6 +185,7 @@ def _claim(
         lane=Lane(content.lane).name.lower(),
         process_data=MappingProxyType(dict(content.process_data)),
         noted=MappingProxyType(dict(content.noted)),
+        listed_at=content.first_seen_at,
     )
 
 
