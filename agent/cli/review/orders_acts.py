@@ -251,7 +251,16 @@ def _parse_time(text: str, option: str, zone: ZoneInfo) -> datetime:
         raise UsageError(
             f"{option}: write a time such as 2026-11-24T08:00 instead of {text!r}."
         ) from error
-    return time if time.tzinfo else time.replace(tzinfo=zone)
+    if time.tzinfo:
+        return time
+    first, second = (time.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    if first.utcoffset() != second.utcoffset():
+        both = " or ".join(sorted(instant.isoformat("T", "minutes") for instant in (first, second)))
+        raise UsageError(
+            f"{option}: the clock is changed at {text!r}, so the time is skipped or comes twice. "
+            f"Write it with its offset, such as {both}."
+        )
+    return first
 
 
 Defect = Annotated[

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labs.ordering import AT, OrderingLab
+from labs.ordering import AT, SETTINGS, OrderingLab
 
 from agent.nightly.facts.order_status import instruments
 from agent.orders.facts.open_items import OpenItems
@@ -72,6 +72,20 @@ def test_a_good_check_afterwards_proves_nothing_of_the_time_between(ordering):
 
     assert ordering.order()["conformity"] == "undecided"
     assert ordering.order("4712")["conformity"] == "conforms"
+
+
+@pytest.mark.parametrize("option", ["--from", "--to"])
+@pytest.mark.parametrize("time", ["2026-03-29T02:30", "2026-10-25T02:30"])
+def test_a_release_at_a_time_that_is_skipped_or_comes_twice_is_refused(ordering, option, time):
+    text = SETTINGS.replace('time_zone = "UTC"', 'time_zone = "Europe/Berlin"')
+    (ordering.folder / "agent.toml").write_text(text, encoding="utf-8")
+    ordering.check(at=AT - HOUR)
+    order_of(ordering)
+    fail(ordering, at=AT + HOUR)
+
+    assert release(ordering, option, time) == 2
+    assert f"such as {time}+01:00 or {time}+02:00" in " ".join(ordering.err.split())
+    assert release(ordering, "--from", f"{time}+01:00") == 0
 
 
 def test_what_came_before_the_last_good_check_is_not_held(ordering):
