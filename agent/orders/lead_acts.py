@@ -22,13 +22,18 @@ from agent.orders.facts.possible_fields import (
     list_possible_orders,
     list_undecided,
 )
+from agent.orders.judge.assessed import build_rules
 from agent.orders.judge.assessment import assess
-from agent.orders.judge.conformity import require_may_take_away
+from agent.orders.judge.conformity import find_confirmed_break, require_may_take_away
 from agent.orders.judge.permissions import require_lead, require_reason
 from agent.orders.lims.lost_conformity import acknowledge, find_unfollowed
-from agent.orders.specifications.applicable_specification import has_newer_rules
+from agent.orders.specifications.applicable_specification import (
+    choose_specification,
+    has_newer_rules,
+)
 from agent.orders.specifications.specification import Specifications
 from agent.orders.specifications.specification_history import SpecificationHistory, reopen
+from agent.store import voter_of
 from agent.store.orders.order_corrections import DISMISSED
 from agent.store.results.places import DIFFERENT
 from reports import gettext as _
@@ -223,13 +228,46 @@ def carry_out(  # noqa: C901 - one case an act
             names = list_possible_names(assessed)
             dismiss_each(store, policy, assessed, names, by=by, reason=reason, at=at)
         case LeadAct.REOPEN:
-            reopen(store, number, by=by, reason=reason, at=at)
+            breaks = _require_may_reopen(store, policy, assessed, by=by)
+            reopen(store, number, by=by, reason=reason, at=at, breaks=breaks)
         case LeadAct.RESUME:
             acknowledge(store, number, by=by, reason=reason, at=at)
         case LeadAct.ACCEPT | LeadAct.DISMISS:
             accepted = act is LeadAct.ACCEPT
             store.order_corrections.amend(number, accept=accepted, by=by, reason=reason, at=at)
     return number, possible[act].effect
+
+
+def _require_may_reopen(
+    store: Store, policy: OrderPolicy, assessed: Assessed, *, by: str
+) -> list[str]:
+    """Return the fields that `by` labelled as breaking the limit and that would keep it then.
+
+    Another lead releases an order of them. A lab with one lead would have nobody who records what a
+    customer agreed to, so there the statement says whose label it was.
+
+    Raises:
+        UsageError: There is such a field, and another lead.
+    """
+    choice = choose_specification(assessed.view, policy, material=assessed.material, since=None)
+    wanted, breaks = choice.specification, []
+    if assessed.specification is None or wanted is None:
+        return []
+    own = assessed.rules(policy)
+    now = build_rules(assessed.view, wanted, assessed.material, policy.taxonomy, policy)
+    for view in iter_views(store, assessed.view.number):
+        against = find_confirmed_break(view, own, policy.is_lead)
+        is_own = voter_of(by) in map(voter_of, against)
+        if is_own and not find_confirmed_break(view, now, policy.is_lead):
+            breaks.append(view.process_data.get("field") or view.id)
+    if breaks and {*map(voter_of, policy.leads())} - {voter_of(by)}:
+        raise UsageError(
+            _(
+                "{who} labelled field {fields} as breaking the limit, and the present one allows "
+                "it: another lead reopens order {number}."
+            ).format(who=by, fields=", ".join(breaks), number=assessed.view.number)
+        )
+    return breaks
 
 
 def _dismiss_files(store: Store, assessed: Assessed, *, by: str, reason: str, at: datetime) -> None:

@@ -101,6 +101,7 @@ def load_policy(
         # Asked for each label of each field of an order.
         is_lead=cache(partial(is_lead, settings, store, kinds=("person",))),
         is_leading_program=partial(is_lead, settings, store, kinds=("program",)),
+        leads=partial(list_leads, settings, store),
         has_leads=lambda: bool(settings.orders.leads) or store.accounts.are_there(),
         second_look=settings.orders.second_look_at_limit,
         double_reviews=cache(lambda: tuple(iter_double_reviews(store))),
@@ -171,6 +172,12 @@ def is_lead(
     if name in settings.orders.leads:
         return True
     return account is not None and account.role in LEADING and account.disabled_at is None
+
+
+def list_leads(settings: Settings, store: Store) -> frozenset[str]:
+    """Return the names of the people who are leads."""
+    names = {*settings.orders.leads, *(known.name for known in store.accounts.every())}
+    return frozenset(name for name in names if is_lead(settings, store, name, kinds=("person",)))
 
 
 def is_urgent(relative: str, source: Provenance | None, numbers: Collection[str]) -> bool:

@@ -50,6 +50,7 @@ class OrderPolicy:
         traced: Finds the stage-micrometer measurement that proves a field's scale, or None.
         is_lead: Returns whether a name is that of a lead; no program is one.
         is_leading_program: Returns whether a name is that of a program with the role of a lead.
+        leads: Returns the names of the people who are leads.
         has_leads: Returns whether the lab has accounts or names leads; without them everyone at
             its PC does a lead's acts.
         second_look: A label at the limit counts only where a second reviewer confirms it.
@@ -72,6 +73,7 @@ class OrderPolicy:
     traced: Traced = lambda _view: None
     is_lead: Callable[[str], bool] = lambda _name: False
     is_leading_program: Callable[[str], bool] = lambda _name: False
+    leads: Callable[[], frozenset[str]] = frozenset
     has_leads: Callable[[], bool] = lambda: True
     second_look: bool = False
     double_reviews: Callable[[], Iterable[DoubleReview]] = lambda: ()

@@ -206,6 +206,11 @@ def describe_version(
         yield _("reopened by {who}: {reason}; version {n} of {name} applies").format(
             who=reopened.by, reason=reopened.facts["reason"], n=number, name=wanted.name
         )
+    if reopened and (breaks := reopened.facts.get("breaks")):
+        yield _(
+            "{who} labelled field {fields} as breaking the limit before the order was reopened, "
+            "and no other lead was named"
+        ).format(who=reopened.by, fields=", ".join(breaks))
     now = choose_specification(view, policy, material=applied.material, since=None).specification
     if now != wanted:
         newer = f"{now.name} {versions.get(now.sha256, 0)}" if now else _("none")

@@ -267,8 +267,24 @@ def describe_lost_file(store: Store, file: Path) -> str:
     )
 
 
-def reopen(store: Store, number: str, *, by: str, reason: str, at: datetime) -> None:
+def reopen(
+    store: Store,
+    number: str,
+    *,
+    by: str,
+    reason: str,
+    at: datetime,
+    breaks: Sequence[str] = (),
+) -> None:
     """Judge an order by the specifications that are valid now; a lead's act.
+
+    Args:
+        store: Open.
+        number: Of the order.
+        by: The lead.
+        reason: Why.
+        at: Now, aware UTC.
+        breaks: Fields that the lead labelled as breaking the limit and that keep it now.
 
     Raises:
         UsageError: The order is unknown, no reason is given, or this PC's clock is set back.
@@ -279,7 +295,13 @@ def reopen(store: Store, number: str, *, by: str, reason: str, at: datetime) -> 
     view = store.orders.order(number)
     if view is None:
         raise UsageError(f"Unknown order {number!r}. Run `agent orders list`.")
-    store.records.add(REOPENED, view.number, by=by, at=at, facts={"reason": reason})
+    store.records.add(
+        REOPENED,
+        view.number,
+        by=by,
+        at=at,
+        facts={"reason": reason} | ({"breaks": [*breaks]} if breaks else {}),
+    )
 
 
 TAXONOMY, OF_BUNDLE = "taxonomy", "bundle_taxonomy"

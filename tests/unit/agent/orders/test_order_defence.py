@@ -346,6 +346,55 @@ def test_a_lead_reopens_an_order_with_a_reason_and_both_are_shown(ordering):
     ]
 
 
+REOPEN = ("orders", "reopen", "4711", "--reason", "the customer agreed", "--by")
+
+
+def broken_by_the_lead(ordering, *leads):
+    """Take an order of which the lead labelled each field as breaking, and loosen its limit."""
+    named = "leads = [" + ", ".join(f'"{name}"' for name in leads) + "]"
+    text = SETTINGS.replace('leads = ["R. Stahl"]', named)
+    (ordering.folder / "agent.toml").write_text(text, encoding="utf-8")
+    ordering.agent("spec", "list")
+    for public_id in [ordering.take(n, "G7") for n in (1, 2, 3)]:
+        ordering.store.labels.decide(public_id, Decision("code", LEAD, code="G7"), at=AT)
+    loosen(ordering)
+
+
+def test_who_labelled_the_break_reopens_no_order_by_a_looser_limit_where_there_is_another_lead(
+    ordering,
+):
+    broken_by_the_lead(ordering, LEAD, "T. Kupfer")
+
+    by_author, why, held = ordering.agent(*REOPEN, "r. stahl"), "", word(ordering)
+    by_author, why = (by_author, ordering.agent(*REOPEN, LEAD)), ordering.err
+    by_second = ordering.agent(*REOPEN, "T. Kupfer")
+
+    assert (by_author, held, by_second) == ((2, 2), "does_not_conform", 0)
+    assert "another lead reopens order 4711" in " ".join(why.split())
+    assert word(ordering) == "conforms"
+
+
+def test_who_labelled_the_break_reopens_an_order_by_a_stricter_limit(ordering):
+    broken_by_the_lead(ordering, LEAD, "T. Kupfer")
+    loosen(ordering, "9-10 or finer")
+
+    assert ordering.agent(*REOPEN, LEAD) == 0
+    assert word(ordering) == "does_not_conform"
+
+
+def test_where_there_is_one_lead_the_statement_says_that_who_labelled_the_break_reopened_it(
+    ordering,
+):
+    broken_by_the_lead(ordering, LEAD)
+
+    assert ordering.agent(*REOPEN, LEAD) == 0
+    assert word(ordering) == "conforms"
+    assert any(
+        note.startswith("R. Stahl labelled field 1, 2, 3 as breaking the limit before")
+        for note in notes(ordering)
+    )
+
+
 def test_a_later_order_is_judged_by_the_later_version(ordering):
     ordering.agent("spec", "list")
     loosen(ordering)
