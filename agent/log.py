@@ -11,19 +11,16 @@ import logging.handlers
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import structlog
+from structlog.typing import EventDict, Processor
 
 from agent.errors import hide_passwords
 from agent.terminal import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from structlog.typing import EventDict, Processor
 
 CHATTY = (
     "alembic",

@@ -6,13 +6,11 @@ windows cover the same pixels. This is the only module of `model` that uses Open
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 LIGHTEST = 3 * 255
 """Lightness of white."""

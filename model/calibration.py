@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.networks.schemes import FieldPrediction, softmax
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from model.taxonomy import Taxonomy
+from model.taxonomy import Taxonomy
 
 CONFIDENCE = 0.9
 """Target share of fields whose true code is in the prediction set."""

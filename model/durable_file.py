@@ -7,10 +7,7 @@ lost.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 
 def write_durably(file: Path, data: bytes) -> None:

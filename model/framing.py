@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.block_statistics import mean_colour, swap_axes
 from model.products import multiply_on_one_thread
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 # --- resample pixels and masks with antialiasing, to the bits of PyTorch's bilinear interpolation
 

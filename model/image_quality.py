@@ -7,11 +7,13 @@ limits come from the training fields.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.block_statistics import (
     LIGHTEST,
@@ -25,13 +27,7 @@ from model.block_statistics import (
     split_into_blocks,
     sum_neighbours,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from model.framing import Frame
+from model.framing import Frame
 
 MEASURES: Final = ("focus", "contrast", "light", "burnt", "scratch", "stain", "area")
 """Measures, in the order of all arrays below; `measure_frame` defines them."""

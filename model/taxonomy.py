@@ -9,10 +9,11 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from model.class_names import (
     NO_WORDING,
@@ -34,10 +35,6 @@ from model.class_names import (
     wording_as_json,
 )
 from model.errors import TaxonomyError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 _SPECIMENS = {"one": False, "several": True}
 """What `subtypes_per_specimen` may be, and whether a specimen may then have several."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from model.class_names import (
     SEPARATOR,
@@ -22,10 +22,6 @@ from model.class_names import (
 )
 from model.errors import TaxonomyError
 from model.taxonomy import Size, Subtype, Taxonomy, taxonomy_from
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
 
 _COARSE_TO_FINE = (
     ("very coarse", "extra coarse", "sehr grob"),

@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import cache, partial
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -29,6 +31,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from reports import charts
+from reports.content.components import Letterhead, StatementPage
 from reports.i18n import (
     account,
     day_and_time,
@@ -44,13 +47,6 @@ from reports.i18n import (
 )
 from reports.live_charts import share_chart
 from reports.vocabulary import act_title, describe_decision, file_code, reason
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
-
-    from reports.content.components import Letterhead, StatementPage
-
 
 ASSETS = (
     "base.css",

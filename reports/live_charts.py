@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
 
 from markupsafe import Markup, escape
 
+from reports.content.components import NeedleBar, NeedlePlot
 from reports.i18n import decimal
 from reports.i18n import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from reports.content.components import NeedleBar, NeedlePlot
-
 
 WIDTH, HEIGHT = 100.0, 12.0
 

@@ -6,24 +6,21 @@ It is drawn from the same content as the page, so that a lab PC needs no browser
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from fpdf.enums import XPos, YPos
 
 from reports.content.components import Figure, Picture, Table, Tone
+from reports.content.night import Card, Night
 from reports.i18n import day_and_time, ngettext
 from reports.i18n import gettext as _
 from reports.pdf_page import BODY_PT, INK, MARGIN_MM, RULE, SANS, SMALL_PT, SOFT, TONES, PdfPage
 from reports.vocabulary import describe_decision, reason
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
-
-    from reports.content.night import Card, Night
-
-    Print = tuple[Any, Picture | None, str]
+Print = tuple[Any, Picture | None, str]
 
 T = TypeVar("T")
 

@@ -6,9 +6,9 @@ Library: fpdf2. Fonts come with matplotlib, so nothing of the PC is needed.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from fontTools.ttLib import TTFont
 from fpdf import FPDF, FontFace
@@ -17,10 +17,6 @@ from fpdf.enums import TableBordersLayout, TextEmphasis, VAlign, WrapMode, XPos,
 from reports.content.components import Fact, Table, Tone
 from reports.i18n import gettext as _
 from reports.i18n import language
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
 
 CREATOR = "Martensight"
 SANS, MONO = "sans", "mono"

@@ -7,8 +7,9 @@ hashed; the hash is printed, and it is in the audit log.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from fpdf.enums import XPos, YPos
@@ -35,10 +36,6 @@ from reports.pdf_page import (
     SOFT,
     PdfPage,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
 
 COMPLIANCE = "PDF/A-3B"
 ATTACHMENT = "statement.json"

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from agent.backup.facts import read_facts
+from agent.backup.facts import BackupFacts, read_facts
 from agent.backup.file import find_database, unpack
 from agent.errors import AgentError, StoreError
 from agent.evidence import anchors
@@ -25,12 +27,6 @@ from agent.store import (
     sites_in,
 )
 from agent.terminal import format_count
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
-
-    from agent.backup.facts import BackupFacts
 
 NAMED_TABLES = ("micrograph", "label", "order", "statement", "trail")
 """Tables whose rows the sentence names."""

@@ -11,16 +11,14 @@ import re
 import unicodedata
 import zipfile
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from agent.evidence.anchors import MANIFEST, NOT_WHOLE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 NIGHTLY = "nightly"
 NAMES = "martensight-*.zip"

@@ -10,16 +10,13 @@ import json
 import re
 import zipfile
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from agent.errors import StoreError
 from agent.evidence.anchors import MANIFEST
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 DATABASES = {"sqlite": "martensight.db", "postgresql": "martensight.pgdump"}
 """Kind of database → name of its copy."""

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agent.backup.facts import BrokenBackups, find_broken_backups, read_facts
 from agent.backup.file import unpack_database
 from agent.errors import StoreError
 from agent.evidence import anchors, timestamps
+from agent.evidence.anchors import Anchor
+from agent.evidence.timestamps import Timestamped
 from agent.files.shares import inspect
+from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.statements.freezing import find_differences, list_stated, list_unsupported
-from agent.store import acts_in, name_odd
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.evidence.anchors import Anchor
-    from agent.evidence.timestamps import Timestamped
-    from agent.orders.judge.assessed import OrderPolicy
-    from agent.store import ActCopy, Store
+from agent.store import ActCopy, Store, acts_in, name_odd
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    import typer
-    from typer.models import CommandInfo, TyperInfo
+import typer
+from typer.models import CommandInfo, TyperInfo
 
 EXAMPLES: dict[str, str] = {
     "init": "agent init /etc/martensight",

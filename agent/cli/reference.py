@@ -11,21 +11,18 @@ import json
 import os
 import re
 import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel
+from typer.models import CommandInfo, TyperInfo
 
 from agent.cli.app import GROUPS, app
 from agent.cli.examples import EXAMPLES, add_examples, iter_commands
 from agent.errors import hide_passwords
 from agent.settings import ENV_PREFIX, PROCESS_KEYS, Objective, Settings, Source
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from typer.models import CommandInfo, TyperInfo
 
 COMMANDS_HEAD = """\
 # Commands

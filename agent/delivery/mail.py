@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from email.message import EmailMessage
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import structlog
 
 from agent.errors import BadSettingsError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
-    from pathlib import Path
-
 
 TIMEOUT_S = 60.0
 UNSENDABLE = (

@@ -5,18 +5,14 @@ They are planted in the demo and never trained on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 from agent.demo.steel import SHIFT, Canvas, draw_soft_field, to_pixels
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.random import Generator
-    from numpy.typing import NDArray
 
 Box = tuple[int, int, int, int]
 

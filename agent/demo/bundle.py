@@ -12,21 +12,18 @@ import json
 import lzma
 import math
 import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from agent.errors import UnusableBundleError
 from model import ModelError, verify_bundle
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
 PACKED: Final = Path(__file__).with_name("drawn.bundle")
 CARD: Final = Path(__file__).with_name("drawn.json")

@@ -12,26 +12,22 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, NamedTuple, Self
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
 import tifffile
+from numpy.random import Generator
 
 from agent.demo.anomalies import KINDS
 from agent.demo.micrograph import TRAINED, Drawn, draw_micrograph
 from agent.demo.scale_bar import STYLES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-    from types import TracebackType
-
-    from numpy.random import Generator
-
 
 FORMATS = ("tif", "png", "jpg", "bmp")
 MANNERS = ("renamed", "slowly", "at once")

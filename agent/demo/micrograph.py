@@ -7,19 +7,15 @@ may be quoted as one on steel.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 from agent.demo.anomalies import KINDS, draw_anomaly, draw_photograph, find_box
 from agent.demo.scale_bar import STYLES, Bar, burn_in
 from agent.demo.steel import Canvas, draw_soft_field, draw_steel
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
 
 # --- render a drawn relief as a microscope's picture: etch, light, lens, sensor, mount ------------
 # An `Appearance` belongs to a specimen (its etch) and a microscope (its light), so fields of one

@@ -5,17 +5,13 @@ The label is drawn from our own strokes, since OpenCV's fonts have no µ.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.random import Generator
-    from numpy.typing import NDArray
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 Box = tuple[int, int, int, int]
 Colour = tuple[int, int, int]

@@ -10,15 +10,12 @@ Source: the project's own recipe; the lengths are an assumption, not a chart.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from numpy.typing import NDArray
 
 NEEDLE_UM = {"5": 44.0, "6": 32.0, "7": 23.0, "8": 14.0, "9-10": 7.5}
 """Size number → mean needle length in µm, our assumption."""

@@ -11,19 +11,15 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from agent.errors import StoreError
-from agent.store import ACCEPTED, BEGUN_ANEW, FOUND_OLDER, RESTORED, TrailHead
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
-    from pathlib import Path
-
-    from agent.store import Store, TrailEntry
+from agent.store import ACCEPTED, BEGUN_ANEW, FOUND_OLDER, RESTORED, Store, TrailEntry, TrailHead
 
 MANIFEST = "manifest.json"
 NOT_WHOLE = (

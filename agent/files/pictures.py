@@ -10,25 +10,22 @@ from __future__ import annotations
 import io
 import math
 import struct
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import cv2
 import imagecodecs
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    Pixels = NDArray[np.uint8]
-    Floats = NDArray[np.float32]
-    Box = tuple[int, int, int, int]
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Box = tuple[int, int, int, int]
 
 
 # --- write PNG files as fast as a micrograph is archived ------------------------------------------

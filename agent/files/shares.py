@@ -9,13 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from pathlib import Path
+from pathlib import Path
+from typing import Generic, TypeVar
 
 LIMIT_S = 10.0
 """Our choice: disks of a NAS that sleep need up to that to start."""

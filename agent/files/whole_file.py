@@ -8,12 +8,9 @@ import os
 import secrets
 import stat
 import sys
-from typing import TYPE_CHECKING, BinaryIO
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO
 
 PART = ".part"
 """End of the name of a file that is not complete yet."""

@@ -9,20 +9,17 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import UUID
 
 from agent.errors import UsageError
 from agent.files.whole_file import compute_hash
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping
-    from datetime import datetime
-    from uuid import UUID
-
 
 ROOT = "martensight"
 EXTRAS = frozenset({"postgres", "vendor", "openvino", "notify"})

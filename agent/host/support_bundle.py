@@ -12,13 +12,11 @@ import json
 import re
 import secrets
 import zipfile
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 from agent.files.csv_export import write_csv
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 QUOTES = ("'", '"', "“", "”", "„")
 NAME_COLUMNS = ("pseudonym", "stands for")

@@ -11,19 +11,15 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import agent
 from agent.errors import UsageError
 from agent.files.shares import is_folder
 from agent.host.file_ownership import hand_over, permit_account
 from agent.settings import Right, Settings, iter_paths, needs_network
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
 
 # --- write the systemd unit of one settings file: its account sees the sources and little else ----
 # Homes and shares are hidden behind empty file systems, and what is needed is bind-mounted into

@@ -13,17 +13,14 @@ import getpass
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.errors import UsageError
 from agent.files.shares import is_folder
 from agent.host.systemd import list_read_paths, list_shared_folders
 from agent.settings import Settings, iter_paths
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 
 NAME = "Martensight"
 TITLE = "Martensight micrograph agent"

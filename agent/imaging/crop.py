@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.errors import FileCode, FileError
 from agent.imaging.readers.metadata import PageFacts, Scale, resolve_scale
+from agent.imaging.readers.read import MicrographImage
 from agent.imaging.scale_bar.detect import Graphics, find_graphics
 from agent.imaging.specimen.area import Border, find_border
 from agent.imaging.specimen.grid import grid_shape
 from agent.settings.root import RECIPE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.readers.read import MicrographImage
-
 
 Box = tuple[int, int, int, int]
 """(x0, y0, x1, y1) in pixels of the file, origin top left, x1 and y1 exclusive."""

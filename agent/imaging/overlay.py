@@ -5,22 +5,18 @@ Nothing is detected here: the picture shows only what the crop contains.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from agent.files.pictures import load_font, scale_box
 from agent.imaging.crop import Box, Crop, locate_specimens
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
-
-    Colour = tuple[int, int, int]
+Colour = tuple[int, int, int]
 
 KEPT, BAR, EDGE = (0, 158, 115), (230, 159, 0), (86, 180, 233)
 BLEEDING, DROPPED, BAND = (213, 94, 0), (120, 120, 126), (204, 121, 167)

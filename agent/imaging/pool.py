@@ -13,12 +13,15 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import psutil
 from pebble import ProcessExpired, ProcessPool
@@ -29,12 +32,7 @@ from agent.imaging.places.landmarks import extract_landmarks
 from agent.imaging.readers.page import Limits
 from agent.imaging.readers.read import iter_micrographs
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator
-    from pathlib import Path
-    from types import TracebackType
-
-    _Future = Future[list[Crop]]
+_Future = Future[list[Crop]]
 
 OUT_OF_MEMORY = 77
 """Exit code of a worker that found itself above its memory limit."""

@@ -6,19 +6,15 @@ together; a certified ruling under the same objective does not depend on that se
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    Plane = NDArray[np.float32]
+Plane = NDArray[np.float32]
 
 FEWEST_LINES = 6
 """Smallest number of lines with a meaningful uncertainty."""

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.errors import UsageError
 from agent.files.csv_export import plain
-from agent.watch import Kind, classify_name, find_facts
+from agent.watch import Facts, Kind, classify_name, find_facts
 from agent.watch.listing import list_folder
-from model import TaxonomyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from agent.watch import Facts
-    from model import Taxonomy
+from model import Taxonomy, TaxonomyError
 
 CRITERIA = ("mean", "max", "unrecorded")
 

@@ -6,18 +6,14 @@ stored.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from model import Taxonomy
+from model.class_names import Wording
 from reports import Message, marked
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from model import Taxonomy
-    from model.class_names import Wording
-
 
 FAILED = "failed"
 NO_SCALE = "no_scale"

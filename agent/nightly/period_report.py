@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 import reports
 from agent.files.whole_file import write_whole
@@ -24,14 +25,9 @@ from agent.nightly.page.night_tables import format_share
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
 from agent.site_time import compute_night_end, local, local_full
+from agent.store import Store
 from reports import Fact, Table, Tone, decimal, ngettext, percent
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from agent.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,16 @@ The page of all sites, `sites.html`, is only there where several sites are in th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import structlog
 
 import reports
+from agent.archive import Archive
 from agent.files.whole_file import write_whole
 from agent.nightly.facts.collect import LATE, gather
 from agent.nightly.facts.snapshot import (
@@ -27,16 +30,9 @@ from agent.nightly.page.layout import lay_out, page_name
 from agent.nightly.page.micrograph_rows import build_record, hide_answer, records_to_csv
 from agent.nightly.period_report import format_period_title, list_written, parse_period
 from agent.site_time import compute_age, compute_night_end, local_full, night_of
+from agent.store import NightHead, SiteSeen, Store
 from reports import Tone, ngettext
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from agent.archive import Archive
-    from agent.store import NightHead, SiteSeen, Store
-
 
 PAGE = "sites.html"
 OLD_DAYS = 2

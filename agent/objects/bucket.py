@@ -11,17 +11,15 @@ import configparser
 import hashlib
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from pathlib import Path
+from typing import Any, BinaryIO, Final
 
 from agent.errors import AgentError, SetupError
 from agent.files.whole_file import compute_hash, write_from
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 SCHEME: Final = "s3://"
 CONNECT_S, READ_S = 5, 60

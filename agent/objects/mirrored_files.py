@@ -7,21 +7,18 @@ import queue
 import re
 import threading
 import time
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
 
 from agent.files.whole_file import PART
 from agent.objects.bucket import Bucket, ObjectsUnavailableError
 from agent.objects.upload_index import Uploaded, UploadIndex
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-    from pathlib import Path
-
 
 # --- bound how long a page waits for the object storage, which goes on fetching what it needs -----
 # A page sets the time until which its requests may wait. A request that takes longer goes on in a

@@ -6,10 +6,10 @@ The order's page, the API and the commands `agent orders urgent`, `hold`, `reope
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
 from agent.orders.facts.order_list import list_changes
@@ -22,7 +22,8 @@ from agent.orders.facts.possible_fields import (
     list_possible_orders,
     list_undecided,
 )
-from agent.orders.judge.assessed import build_rules
+from agent.orders.facts.specimen_facts import Conformity
+from agent.orders.judge.assessed import Assessed, OrderPolicy, build_rules
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.conformity import find_confirmed_break, require_may_take_away
 from agent.orders.judge.permissions import require_lead, require_reason
@@ -31,21 +32,12 @@ from agent.orders.specifications.applicable_specification import (
     choose_specification,
     has_newer_rules,
 )
-from agent.orders.specifications.specification import Specifications
+from agent.orders.specifications.specification import Specification, Specifications
 from agent.orders.specifications.specification_history import SpecificationHistory, reopen
-from agent.store import voter_of
+from agent.store import Store, voter_of
 from agent.store.orders.order_corrections import DISMISSED
 from agent.store.results.places import DIFFERENT
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from datetime import datetime
-
-    from agent.orders.facts.specimen_facts import Conformity
-    from agent.orders.judge.assessed import Assessed, OrderPolicy
-    from agent.orders.specifications.specification import Specification
-    from agent.store import Store
 
 
 class LeadAct(StrEnum):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
+from agent.imaging import Crop, CropPool
 from agent.orders.facts.process_data import (
     collect_keys,
     find_notes,
@@ -17,15 +20,8 @@ from agent.orders.facts.process_data import (
 )
 from agent.pipeline.crop_triage import merge_metadata
 from agent.pipeline.in_flight import InFlightFile
-from agent.store import number_key
+from agent.store import Claim, Store, number_key
 from agent.watch import Provenance, is_below_link, locate
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from agent.imaging import Crop, CropPool
-    from agent.store import Claim, Store
 
 
 class FileReader:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import structlog
 
 from agent.errors import AgentError, FileError
+from agent.imaging import Crop
 from agent.orders.facts.possible_fields import name_lost
-from agent.store import StoreFaultError
+from agent.store import Claim, ClaimedPlace, Store, StoreFaultError
 from agent.watch import find_facts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    from agent.imaging import Crop
-    from agent.store import Claim, ClaimedPlace, Store
 
 
 @dataclass(slots=True)

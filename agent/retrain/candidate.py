@@ -5,32 +5,31 @@ Nothing here promotes: a lead does, or does not.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
 
 import structlog
 
 from agent.retrain.gate import Demands, Outcome, build_outcome, evaluate_candidate, save_outcome
 from agent.retrain.label_suggestions import Cleaned, clean_labels
 from agent.retrain.progress import Step
+from agent.retrain.pseudo_labels import PseudoLabelled
+from agent.retrain.training_set import Collected
 from agent.settings.root import RECIPE
 from model import (
     ComparisonOutcome,
+    FeatureCache,
+    Manifest,
+    Progress,
     TrainingConfig,
     read_manifest,
     read_training_labels,
     taxonomy_from,
     train,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-    from datetime import datetime
-    from pathlib import Path
-
-    from agent.retrain.pseudo_labels import PseudoLabelled
-    from agent.retrain.training_set import Collected
-    from model import FeatureCache, Manifest, Progress
 
 log = structlog.get_logger()
 

@@ -8,8 +8,10 @@ nothing in it changes an answer.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import reports
 from agent.files.csv_export import format_csv
@@ -17,17 +19,10 @@ from agent.files.whole_file import write_whole
 from agent.orders.specifications.class_texts import name_scale
 from agent.retrain.bundle_registry import get_record_folder
 from agent.retrain.gate import Outcome, load_outcome
-from model import read_manifest
+from agent.store import Promotion
+from model import Manifest, read_manifest
 from reports import DocumentSection, Fact, Language, Table, marked, ngettext
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from agent.store import Promotion
-    from model import Manifest
-
 
 SHARE, NUMBER = ".1%", ".2f"
 MEASURES = (

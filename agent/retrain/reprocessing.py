@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from datetime import datetime
+from typing import Literal
 
 import structlog
 
+from agent.archive import Archive
 from agent.errors import StoreError
 from agent.labelled_import import make_loader
 from agent.objects import ObjectsUnavailableError
 from agent.pipeline import select_maps
 from agent.retrain.progress import Step
-from agent.store import GIVEN, MicrographResult, StoreFaultError, find_given
-from agent.triage import triage
-from model import ModelError
+from agent.store import GIVEN, MicrographResult, MicrographView, Store, StoreFaultError, find_given
+from agent.triage import Policy, triage
+from model import Classifier, Field, ModelError, Prediction
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from agent.archive import Archive
-    from agent.store import MicrographView, Store
-    from agent.triage import Policy
-    from model import Classifier, Field, Prediction
-
-    Judge = Callable[[Sequence[MicrographView]], list[MicrographResult | str]]
-    """Answers in the sequence of the views: "" without a crop, or why it cannot be read."""
+Judge = Callable[[Sequence[MicrographView]], list[MicrographResult | str]]
+"""Answers in the sequence of the views: "" without a crop, or why it cannot be read."""
 
 log = structlog.get_logger()
 

@@ -7,21 +7,15 @@ Gwet gives them, and the tests compare them with statsmodels and with published 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from model import agreement_interval
+from model import Estimate, agreement_interval
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-
-    from model import Estimate
-
-    Counts = NDArray[np.intp]
-    Weights = NDArray[np.float64]
+Counts = NDArray[np.intp]
+Weights = NDArray[np.float64]
 
 PAIR = 2
 """Ratings that an image needs to show agreement."""

@@ -12,25 +12,28 @@ import math
 import random
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import cycle
-from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
 from agent.labelled_import import get_key
 from agent.orders.judge.limit import Limit, find_bound
 from agent.roundrobin.panel import Panel, image_results
-from agent.store import RATERS_DOUBT, NewImage, NewRater
+from agent.store import (
+    RATERS_DOUBT,
+    Campaign,
+    CampaignRater,
+    MicrographView,
+    NewImage,
+    NewRater,
+    Rating,
+    Seat,
+    Store,
+)
 from agent.store.people import auth
-from model import TaxonomyError, taxonomy_from
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from agent.store import Campaign, CampaignRater, MicrographView, Rating, Seat, Store
-    from model import Taxonomy
-
+from model import Taxonomy, TaxonomyError, taxonomy_from
 
 NEAR_SHARE = 1 / 3
 """Least share of the chosen ones that is next to a limit, where there are so many."""

@@ -13,23 +13,17 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.orders.judge.limit import Bound, Limit, find_bound
-from model import upper_bound
+from model import Size, Taxonomy, upper_bound
 from reports import Message, marked
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from model import Size, Taxonomy
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from agent.roundrobin.capability import format_source, still_needed
+from agent.roundrobin.capability import (
+    AtLimit,
+    Measured,
+    Rate,
+    Scatter,
+    format_source,
+    still_needed,
+)
 from reports import Fact, Table, decimal, marked, ngettext
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from agent.roundrobin.capability import AtLimit, Measured, Rate, Scatter
-
 
 AT_LEAST, AT_MOST = marked("at least {bound}"), marked("at most {bound}")
 RATES = {

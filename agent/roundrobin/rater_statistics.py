@@ -6,15 +6,17 @@ count as one and images whose reference was not trained on are left out, as in t
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.roundrobin import agreement_coefficients
 from agent.roundrobin.agreement_coefficients import (
     PAIR,
+    Weights,
     cohen,
     cohen_chance,
     count_classes,
@@ -36,14 +38,6 @@ from agent.roundrobin.panel import (
 )
 from agent.store import Opinion
 from model import Estimate, agreement_interval, wilson
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from agent.roundrobin.agreement_coefficients import Weights
-
 
 # --- against the reference ----------------------------------------------------------------------
 

@@ -5,20 +5,17 @@ Raters have their pseudonyms unless names are requested.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
 
 from agent.orders.specifications.class_texts import name_scale
 from agent.roundrobin import rater_statistics as panels
 from agent.roundrobin.panel import ImageResult, Level, Panel, RatedShare
+from agent.roundrobin.rater_statistics import Individual, RaterAgreement, Study
+from model import Estimate
 from reports import Fact, Picture, Table, confusion_svg
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from agent.roundrobin.rater_statistics import Individual, RaterAgreement, Study
-    from model import Estimate
 
 LEVELS = {
     Level.SUBTYPE: "subtype",

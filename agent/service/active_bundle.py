@@ -6,9 +6,10 @@ A bundle is used only after its answers to the reference images agreed with thos
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 import structlog
 
@@ -19,20 +20,20 @@ from agent.service.composition import build_policy, load_bundle
 from agent.service.data_folder import bundles_folder, clock
 from agent.service.health.database_clock import DatabaseClock
 from agent.service.jobs.instrument_check import cropping_apart
-from agent.store import BY_AGENT, REFUSED, RolloutState, StoreFaultError
+from agent.settings import Settings
+from agent.store import (
+    BY_AGENT,
+    REFUSED,
+    Rollout,
+    RolloutState,
+    RolloutTicket,
+    Store,
+    StoreFaultError,
+)
 from agent.store.sites.fleet import list_seen
-from model import ModelError
+from agent.triage import Policy
+from model import Classifier, ModelError
 from reports import Message, marked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from agent.settings import Settings
-    from agent.store import Rollout, RolloutTicket, Store
-    from agent.triage import Policy
-    from model import Classifier
-
 
 log = structlog.get_logger()
 

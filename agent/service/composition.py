@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -23,25 +25,24 @@ from agent.orders import SpecificationError, Specifications, list_valid_limits, 
 from agent.orders.facts.order_policy import build_provenance, note_specifications, read_taxonomy
 from agent.orders.judge.method_validation import load_scopes
 from agent.orders.specifications.specification_history import STATE, TAXONOMY
-from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, StalledError, choose_archiving
+from agent.pipeline import (
+    LEASE_S,
+    BundleChoice,
+    NeedleMeasuring,
+    Pipeline,
+    StalledError,
+    choose_archiving,
+)
+from agent.retrain import Collected, Demands
 from agent.retrain.bundle_registry import require_allowed
 from agent.service.data_folder import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
-from agent.store import Store, store_url
+from agent.settings import Settings
+from agent.store import Ordered, Store, Upgrade, store_url
 from agent.store.sites.site_folders import get_features_folder
 from agent.triage import WAYS, Policy, Scope
-from model import ModelError, TaxonomyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
-
-    from agent.pipeline import BundleChoice
-    from agent.retrain import Collected, Demands
-    from agent.settings import Settings
-    from agent.store import Ordered, Upgrade
-    from agent.watch import Provenance
-    from model import Classifier, Taxonomy
+from agent.watch import Provenance
+from model import Classifier, ModelError, Taxonomy, TaxonomyError
 
 log = structlog.get_logger()
 

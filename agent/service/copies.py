@@ -14,13 +14,13 @@ taken list is read again.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agent.errors import StoreError
 from agent.evidence import anchors
@@ -45,15 +45,10 @@ from agent.orders.lims.resumption import (
 )
 from agent.service.data_folder import Presence, agent_name
 from agent.service.health.share_facts import list_past
+from agent.settings import Settings
 from agent.site_time import compute_age
-from agent.store import BEGUN_ANEW, FOUND_OLDER
+from agent.store import BEGUN_ANEW, FOUND_OLDER, Store
 from agent.store.sites.site_folders import reports_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from agent.settings import Settings
-    from agent.store import Store
 
 
 def open_sent_revisions(

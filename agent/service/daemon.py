@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import structlog
 
@@ -21,8 +25,9 @@ from agent.archive import Archive
 from agent.backup.maintenance import INBOX_SOURCE
 from agent.delivery.mail import check
 from agent.errors import AgentError
-from agent.imaging import WALL_CLOCK
+from agent.imaging import WALL_CLOCK, CropPool
 from agent.orders.instruments.instrument_holds import Affected, list_affected_orders, load_holds
+from agent.pipeline import Pipeline
 from agent.service.active_bundle import ROLLOUT_EVERY_S, CurrentBundle, RolloutLeader
 from agent.service.composition import hash_settings, make_pipeline, make_pool, open_store
 from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presence
@@ -69,24 +74,14 @@ from agent.service.schedule import (
 from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
 from agent.service.worker import Worker
+from agent.settings import Settings
 from agent.settings.root import RECIPE
-from agent.store import StoreFaultError
+from agent.store import Store, StoreFaultError
 from agent.store.sites.fleet import KEY, describe_pc
 from agent.store.sites.site_folders import get_own_file
 from agent.web import is_this_pc_alone, refuse_strangers
 from agent.web.metrics import MEASURES
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-    from types import FrameType
-
-    from agent.imaging import CropPool
-    from agent.pipeline import Pipeline
-    from agent.settings import Settings
-    from agent.store import Store
-    from reports import Message
+from reports import Message
 
 log = structlog.get_logger()
 

@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import structlog
 
+from agent.archive import Archive
 from agent.delivery.mail import send_notice
 from agent.errors import AgentError, UsageError
 from agent.nightly import (
+    NightSettings,
     missing_nights,
     missing_periods,
     night_settings,
@@ -33,6 +35,7 @@ from agent.nightly import (
 )
 from agent.retrain import Gate, Outcome
 from agent.retrain.promotion import DAYS, SHADOW
+from agent.service.health.problems import Problems
 from agent.service.jobs.exchange import plan_notice
 from agent.service.jobs.retrain import (
     JOB,
@@ -44,23 +47,13 @@ from agent.service.jobs.retrain import (
 )
 from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in_child
 from agent.service.jobs.supervisor import JobCancelledError
-from agent.settings import WEEKDAYS
+from agent.settings import WEEKDAYS, Settings
 from agent.site_time import compute_age, compute_night_period, night_of
-from agent.store import StoreFaultError
+from agent.store import Job, MicrographView, Store, StoreFaultError
 from agent.store.sites.site_folders import reports_folder
 from agent.triage import Handling, Reason
 from model import ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from agent.archive import Archive
-    from agent.nightly import NightSettings
-    from agent.service.health.problems import Problems
-    from agent.settings import Settings
-    from agent.store import Job, MicrographView, Store
-    from reports import Message
-
+from reports import Message
 
 log = structlog.get_logger()
 

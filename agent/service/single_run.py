@@ -6,14 +6,16 @@ Listing, quiet time and pipeline are the daemon's.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 import structlog
 
 from agent.errors import StoreError
+from agent.imaging import CropPool
 from agent.orders.facts.order_policy import build_provenance
-from agent.pipeline import BatchOutcome, StalledError
+from agent.pipeline import BatchOutcome, Pipeline, StalledError
 from agent.service.active_bundle import CurrentBundle
 from agent.service.composition import make_pipeline, make_pool
 from agent.service.data_folder import RunLock, clock
@@ -23,17 +25,9 @@ from agent.service.jobs.exchange import find_position, take_lists
 from agent.service.jobs.instrument_check import check_when_due
 from agent.service.source_thread import build_watcher, write_down
 from agent.service.statements import StatementKeeper
-from agent.store import StoreFaultError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
-
-    from agent.imaging import CropPool
-    from agent.pipeline import Pipeline
-    from agent.settings import Settings
-    from agent.store import Store
-    from agent.watch import SourceState, SourceWatcher
+from agent.settings import Settings
+from agent.store import Store, StoreFaultError
+from agent.watch import SourceState, SourceWatcher
 
 log = structlog.get_logger()
 

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import structlog
 
 from agent.errors import StoreError
 from agent.orders.facts.order_policy import build_provenance, is_urgent
-from agent.store import NOT_A_FILE, SourceHealth, StoreFaultError
-from agent.watch import EventListener, Kind, SourceWatcher, classify_name
+from agent.service.health.problems import Problems
+from agent.settings import Source
+from agent.store import NOT_A_FILE, SourceHealth, Store, StoreFaultError
+from agent.watch import (
+    EventListener,
+    Kind,
+    ListedFile,
+    Provenance,
+    SourceWatcher,
+    WatchResult,
+    classify_name,
+)
 from agent.watch.source_watcher import NOT_A_FILE_SENTENCE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
-    from pathlib import Path
-
-    from agent.service.health.problems import Problems
-    from agent.settings import Source
-    from agent.store import Store
-    from agent.watch import ListedFile, Provenance, WatchResult
 
 log = structlog.get_logger()
 

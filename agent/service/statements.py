@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -21,22 +22,17 @@ from agent.errors import AgentError
 from agent.objects import ObjectsUnavailableError
 from agent.orders.facts.order_policy import load_policy, taxonomy_in_force
 from agent.orders.instruments.instrument_holds import load_holds
+from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.judge.assessment import Position, begin, list_touched
 from agent.orders.statements.freezing import freeze_orders
 from agent.orders.statements.statement_document import Issuer
 from agent.orders.statements.statement_files import PDF, Signer, find_signer, write_files
 from agent.service.copies import keep_end, lacks_kept_end, record_older
 from agent.service.data_folder import bundles_folder, clock
+from agent.settings import Settings
 from agent.site_time import compute_age
-from agent.store import StoreFaultError
+from agent.store import FrozenStatement, Store, StoreFaultError
 from model import ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from agent.orders.judge.assessed import OrderPolicy
-    from agent.settings import Settings
-    from agent.store import FrozenStatement, Store
 
 log = structlog.get_logger()
 

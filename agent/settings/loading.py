@@ -9,25 +9,21 @@ import platform
 import re
 import sys
 import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
 from agent.errors import BadSettingsError, hide_passwords
 from agent.settings.root import ENV_PREFIX, Objective, Settings, Source
 from agent.settings.section import AddressMark, PathMark, Right, describe_toml_fault
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from pydantic.fields import FieldInfo
-    from pydantic_core import ErrorDetails
-
 
 # --- the settings that are paths or network addresses, found in the settings model itself ---------
 

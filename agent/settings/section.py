@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import Annotated, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
-
-if TYPE_CHECKING:
-    import tomllib
-    from collections.abc import Iterator
-
-    from pydantic import ValidationInfo
-
 
 # --- describe a fault of a TOML file by its line, and what to write instead -----------------------
 # The parser names a line and no remedy; most faults are a date or a time in everyday notation, or

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tomlkit
+from tomlkit import TOMLDocument
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Array
 
 from agent.errors import BadSettingsError
 from agent.settings.loading import read
+from agent.settings.root import Settings
 from model.durable_file import write_durably
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tomlkit import TOMLDocument
-
-    from agent.settings.root import Settings
 
 
 def write_values(file: Path, values: Mapping[str, Mapping[str, str]]) -> Settings:

@@ -9,18 +9,13 @@ Temporary views with the names of the tables do it, on connections that only rea
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from agent.store import engine as engines
 from agent.store.tables import load_metadata
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from sqlalchemy import Engine
 
 TIMES = {
     "label": "decided_at",

@@ -11,13 +11,16 @@ import re
 import shutil
 import sqlite3
 import subprocess
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import URL, Engine, inspect, make_url
+from sqlalchemy.engine.reflection import Inspector
 from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import StoreError
@@ -30,12 +33,6 @@ from agent.store.schema import count_rows
 from agent.store.sites import site_guards
 from agent.store.sites.site_scope import EVERY_SITE, POSTGRESQL_SETTING, bind
 from agent.store.tables import PER_SITE, load_metadata
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-    from pathlib import Path
-
-    from sqlalchemy.engine.reflection import Inspector
 
 SQLITE_COPY = "martensight.db"
 POSTGRESQL_COPY = "martensight.pgdump"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Row, Table, delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from agent.errors import StoreError
@@ -20,11 +21,6 @@ from agent.store import engine as engines
 from agent.store import schema
 from agent.store.sites.site_scope import EVERY_SITE, bind
 from agent.store.tables import load_metadata
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from sqlalchemy import Connection, Engine, Row, Table
 
 COMPUTED = frozenset({"search_entry"})
 """Tables that are made again from the others."""

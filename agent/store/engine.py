@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import (
@@ -25,17 +26,12 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, PoolProxiedConnection, StaticPool
+from sqlmodel import Session
 
 from agent.errors import AgentError, StoreError, UsageError, hide_passwords
 from agent.store.numbers import number_key
 from agent.store.sites import site_scope
 from agent.store.sites.site_scope import SiteSession
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from sqlmodel import Session
-
 
 DATABASE_FILE = "martensight.db"
 T = TypeVar("T")

@@ -11,22 +11,18 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Engine, inspect, text
 from sqlmodel import Session
 
 from agent.errors import StoreError
 from agent.store import engine as engines
 from agent.store.evidence import audit_log
 from agent.store.sites.site_scope import EVERY_SITE, bind
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from sqlalchemy import Engine
 
 MARK = "database.json"
 """File of the data folder: hash of the first act, and of the first act of each site opened here."""

@@ -14,8 +14,10 @@ import os
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 from weakref import WeakSet
 
 import psutil
@@ -33,15 +35,9 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 
 from agent.watch.listing import Kind, classify_name, to_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from watchdog.observers.api import BaseObserver
-
 
 HEARD: list[type[FileSystemEvent]] = [
     FileCreatedEvent,

@@ -7,9 +7,10 @@ costs time, never a micrograph.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import structlog
 
@@ -33,10 +34,6 @@ from agent.watch.listing import (
     long_path,
 )
 from agent.watch.write_completion import Hold, StabilityTracker, find_hold, is_announced
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
-
 
 log = structlog.get_logger()
 

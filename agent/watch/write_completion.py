@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from agent.watch.listing import ListedFile, find_facts, long_path, stat_to_facts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
 
 if sys.platform == "linux":
     import fcntl

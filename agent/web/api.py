@@ -5,7 +5,8 @@ Its keys are those of `agent classify --json`, so that a script reads both in th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, Literal
 
 import structlog
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from agent.errors import AgentError, UsageError
 from agent.orders.statements.order_json import order_to_json
 from agent.settings import PROCESS_KEYS
-from agent.store import StoreFaultError
+from agent.store import LabelView, MicrographView, StoreFaultError
 from agent.triage import is_provisional
 from agent.web import cookies, metrics
 from agent.web.archive.uploads import LONGEST_VALUE, EmptyUploadError, UploadsBusyError
@@ -30,11 +31,6 @@ from agent.web.pages import LONGEST_PART, MOST_NAMED
 from agent.web.review import decisions
 from agent.web.review.decisions import request_reason
 from agent.web.schemas import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from agent.store import LabelView, MicrographView
 
 log = structlog.get_logger()
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import platform
 import re
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 import reports
+from agent.archive import Archive
 from agent.errors import SetupError
 from agent.features import FeatureFolder, SimilarIndex
 from agent.nightly.facts.order_status import instruments as list_instruments
@@ -31,7 +33,8 @@ from agent.orders.facts.order_policy import (
 )
 from agent.orders.instruments.instrument_holds import load_holds
 from agent.orders.specifications.taxonomy_changes import TAXONOMY_FILE, load_taxonomy_use
-from agent.store import StoreFaultError
+from agent.settings import Settings
+from agent.store import Store, StoreFaultError
 from agent.store.sites.site_folders import get_features_folder, get_own_file, reports_folder
 from agent.store.work.file_states import chunks
 from agent.web import api, cookies, dashboard
@@ -45,6 +48,7 @@ from agent.web.archive import (
     files_page,
     history,
 )
+from agent.web.archive.uploads import Inbox
 from agent.web.authentication import AuthenticationMiddleware
 from agent.web.context import LearningSetup, TaxonomySetup, UnknownMicrographError, WebContext
 from agent.web.cookies import LocaleMiddleware, read_choice
@@ -76,18 +80,8 @@ from agent.web.review.chart_plates import Chart, open_chart
 from agent.web.review.decisions import DecidedMeanwhileError, NotYoursError
 from agent.web.setup import first_steps, login, specification_page, taxonomy_page
 from model import ModelError
+from reports import Language, marked
 from reports import gettext as _
-from reports import marked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from agent.archive import Archive
-    from agent.settings import Settings
-    from agent.store import Store
-    from agent.web.archive.uploads import Inbox
-    from reports import Language
-
 
 KINDS = {
     ".css": "text/css; charset=utf-8",

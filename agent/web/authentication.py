@@ -10,31 +10,31 @@ import ipaddress
 import re
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.site_time import compute_age
-from agent.store import Origin, StoreFaultError, acting_through, is_own_name, signed_by_program
+from agent.store import (
+    Accounts,
+    Origin,
+    StoreFaultError,
+    acting_through,
+    is_own_name,
+    signed_by_program,
+)
 from agent.store.people import auth
 from agent.web.access import OPEN, find_needed_role
 from agent.web.context import LONGEST_NAME
 from reports import addressing, marked
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from agent.store import Accounts
 
 COOKIE = "session"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

@@ -9,27 +9,21 @@ pages. Without a choice it is the lab's.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import Annotated
 from urllib.parse import quote, unquote, urlsplit
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import reports
 from agent.store import is_own_name
 from agent.web.authentication import who_is
 from agent.web.context import LONGEST_NAME, WebContext
-from reports import LANGUAGES
+from reports import LANGUAGES, Language
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from reports import Language
-
 
 NAME, CRITERION, LAST, COUNT = "reviewer", "criterion", "last", "decided"
 BLIND = "blind_first"

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 import reports
+from agent.nightly.facts.order_status import Instrument
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
 from agent.site_time import local
@@ -27,18 +29,12 @@ from agent.store import StoreFaultError
 from agent.triage import Reason
 from agent.web import trends_page
 from agent.web.access import iter_routes
+from agent.web.context import WebContext
 from agent.web.dashboard_figures import HOUR, Figures, get_figures, read_figures
 from agent.web.pages import render_page
 from agent.web.schemas import FAULTS, Today
 from reports import Fact, Tone, decimal, marked, ngettext
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-
-    from agent.nightly.facts.order_status import Instrument
-    from agent.web.context import WebContext
-
 
 TICK_S = 1.0
 BEAT_S = 5.0

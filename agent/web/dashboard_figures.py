@@ -6,28 +6,23 @@ Counts of files and results are read every few seconds, as long as a page is ope
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from agent.nightly.facts.order_status import Instrument
 from agent.nightly.facts.reviewer_agreement import WINDOW, agreement
 from agent.nightly.page.night_charts import find_open_alarms
 from agent.orders import SpecificationError
 from agent.retrain.bundle_registry import list_bundles
-from agent.store import State
+from agent.store import LastFile, OpenFiles, ResultCount, State
+from agent.triage import Reason
 from agent.web.context import WebContext, order_rules
 from agent.web.orders.order_board import SWEPT
 from agent.web.schemas import CodeToday, SourceToday
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from agent.nightly.facts.order_status import Instrument
-    from agent.store import LastFile, OpenFiles, ResultCount
-    from agent.triage import Reason
-
 
 HOUR = timedelta(hours=1)
 USUAL_DAYS = 28

@@ -7,7 +7,8 @@ stale.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -16,9 +17,6 @@ from agent.web.context import UnknownMicrographError, WebContext
 from agent.web.pages import render_page
 from reports import gettext as _
 from reports import marked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 
 def router(web: WebContext) -> APIRouter:

@@ -15,8 +15,9 @@ import ipaddress
 import os
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
@@ -24,6 +25,7 @@ from fastapi import Request, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.objects import waiting_at_most
 from agent.web.access import HEAVY, find_route
@@ -31,12 +33,6 @@ from agent.web.authentication import COOKIE, SAFE_METHODS, who_is
 from agent.web.cookies import FOR_PROGRAMS
 from reports import gettext as _
 from reports import marked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LARGEST_BODY_BYTES = 300_000_000

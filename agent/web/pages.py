@@ -5,24 +5,18 @@ Middleware refuses with one plain sentence, which programs read; a browser gets 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.web import cookies
+from agent.web.context import WebContext
 from agent.web.cookies import find_page_before
 from reports import gettext as _
 from reports import marked, render
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from agent.web.context import WebContext
-
 
 LONGEST_PART, MOST_NAMED = 40, 5
 

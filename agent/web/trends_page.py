@@ -6,21 +6,24 @@ Alarms of `agent.nightly.facts.change_alarm` are at its top until a lead acknowl
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
+from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent.files.csv_export import format_csv
 from agent.nightly.page.night_charts import acknowledge_alarm, describe_alarms, find_open_alarms
 from agent.orders.judge.permissions import require_lead
+from agent.store import LabelledMicrograph
 from agent.web import cookies
 from agent.web.context import WebContext, order_rules
 from agent.web.dashboard_figures import start_of
@@ -29,14 +32,6 @@ from agent.web.orders.order_desk import is_lead
 from agent.web.pages import render_page, request_name
 from reports import decimal, marked
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from markupsafe import Markup
-
-    from agent.store import LabelledMicrograph
-
 
 STEPS = {
     "day": marked("Day"),

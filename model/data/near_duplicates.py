@@ -7,23 +7,18 @@ evaluation, by registering each test image with the images whose embeddings are 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from model.data.dataset import Example
 from model.framing import Field, fill_invalid, resample
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from model.data.dataset import Example
-
 
 # --- registration: whether two fields show the same place, shifted, rotated, mirrored or cropped
 # Embeddings are nearly invariant to rotation, but other places of the same specimen are just as

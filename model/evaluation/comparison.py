@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from model.evaluation.evaluation import Case, confidence_and_correctness, negative_log_likelihoods
 from model.evaluation.metrics import calibration_error
 from model.evaluation.paired import (
     LEVEL,
+    Pair,
+    PairedEvaluation,
     alarm_p_value,
     compute_max_loss,
     compute_mean,
@@ -25,12 +28,6 @@ from model.evaluation.paired import (
     sign_test,
 )
 from model.statistics import holm, mcnemar, upper_bound
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from model.evaluation.paired import Pair, PairedEvaluation
-
 
 # --- result of one promotion check, and what a lab requires of a candidate ------------------------
 

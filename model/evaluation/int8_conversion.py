@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from model.bundle import load_bundle
+from model.data.dataset import Example
 from model.errors import ModelError
 from model.inference.classifier import Classifier
+from model.networks.schemes import FieldPrediction
 from model.progress import Progress
 from model.runtime.quantization import (
     MAY_LOSE,
@@ -16,13 +19,6 @@ from model.runtime.quantization import (
     observe_ranges,
     save_int8_calibration,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from model.data.dataset import Example
-    from model.networks.schemes import FieldPrediction
 
 _MAX_CALIBRATION = 48
 """Validation images used for the ranges; more change them by less than one int8 level."""

@@ -6,21 +6,18 @@ fitted again; no network is trained.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from model.data.dataset import Example
 from model.evaluation.metrics import auroc, auroc_interval, fpr95
+from model.networks.backbones import Backbone
 from model.ood.fit import iter_fit_detector
 from model.progress import Progress
 from model.statistics import wilson
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from model.data.dataset import Example
-    from model.networks.backbones import Backbone
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.statistics import NO_ESTIMATE, Estimate, agreement_interval, upper_bound, wilson
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-
-    from model.taxonomy import Taxonomy
-
+from model.taxonomy import Taxonomy
 
 _BINS = 15
 

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from model.inference.classifier import Classifier
     from model.inference.prediction import Prediction
 
-    Pair = tuple[Case, Case]
-    """Cases of the bundle in use and of the candidate for one image."""
-
+Pair = tuple[Case, Case]
+"""Cases of the bundle in use and of the candidate for one image."""
 
 _BATCH = 8
 

@@ -10,24 +10,20 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.data.dataset import Example, folds, validate_examples
 from model.errors import ModelError
 from model.evaluation.metrics import macro_f1
 from model.networks.schemes import CODE, Scheme, softmax
 from model.progress import Progress
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from model.taxonomy import Taxonomy
+from model.taxonomy import Taxonomy
 
 REPEATS, FOLDS = 5, 5
 """Repeats, each with another fifth of the specimens held out."""

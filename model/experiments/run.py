@@ -10,8 +10,11 @@ import hashlib
 import json
 import shutil
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from model.data.dataset import Example, folds, split, validate_examples
 from model.errors import ModelError
@@ -19,18 +22,12 @@ from model.evaluation.evaluation import Case, Evaluation, evaluate
 from model.experiments.tables import RowResult
 from model.framing import Field, resample
 from model.inference.classifier import COMPILED, CONVERTED, Classifier
+from model.ood.detector import OodDetector
+from model.progress import Progress
+from model.taxonomy import Taxonomy
 from model.training.assessment import format_alarm_note
+from model.training.config import TrainingConfig
 from model.training.train import train
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
-    from pathlib import Path
-
-    from model.ood.detector import OodDetector
-    from model.progress import Progress
-    from model.taxonomy import Taxonomy
-    from model.training.config import TrainingConfig
 
 QUICK_PX, QUICK_EPOCHS, QUICK_IMAGES = 160, 5, 24
 """Longest side of a field in px, epochs, and images per code in a quick run."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from model.statistics import max_loss, mcnemar
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 PAPER_TABLE_2 = {
     "ResNet-18 global (fw)": 0.7608,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from model.needles.instances import FEATURES, MeasuredNeedles, build_no_needles, find_needles
@@ -18,10 +18,6 @@ from model.needles.lengths import (
     compute_weights,
 )
 from model.needles.needle_map import PIXEL_UM, NeedleMapper, resample
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 # --- mean intercept between tone changes along test lines: a measurement that needs no network ----
 

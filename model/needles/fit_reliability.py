@@ -6,10 +6,11 @@ Fields of both training programs that no training used.
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -20,11 +21,6 @@ from model.needles.instances import FEATURES, MeasuredNeedles, find_needles
 from model.needles.lengths import compute_weights
 from model.needles.needle_map import NeedleMapper
 from model.needles.truth import TrueNeedle, measure_truth
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
 FIRST_SEED = 930_000
 LONGEST_SHARE, LEAST_LONGEST = 0.1, 20

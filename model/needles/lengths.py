@@ -11,22 +11,16 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import t
 
+from model.needles.instances import MeasuredNeedles
 from model.needles.truth import SHORTEST_UM
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from model.needles.instances import MeasuredNeedles
-
 
 LENGTH_EDGES_UM = np.geomspace(SHORTEST_UM, 200.0, 161)
 """Edges of the histogram, 2.9 % wide each."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from scipy.ndimage import uniform_filter
 from torch import Tensor, nn
@@ -19,12 +20,6 @@ from torch.nn import functional
 
 from model.errors import WeightsError
 from model.needles.version import read_card, read_version
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
 
 # --- the network that maps a micrograph at 0.2 µm per px to needle axes, directions and lengths ---
 # A U-Net with four levels. Its maps have one cell per 2 × 2 px. The distances to the two tips are

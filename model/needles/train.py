@@ -10,14 +10,17 @@ import copy
 import hashlib
 import json
 from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from torch.nn import Parameter, functional
 
 from model.needles.drawing import DrawnField, draw_field
@@ -26,15 +29,8 @@ from model.needles.drawing.generations import cut_texture, draw_generations
 from model.needles.needle_map import NeedleNetwork, normalize_contrast
 from model.needles.truth import NeedleTargets, measure_truth
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    Sample = tuple[NDArray[np.float32], NDArray[np.float32]]
-    Plane = NDArray[np.float32]
+Sample = tuple[NDArray[np.float32], NDArray[np.float32]]
+Plane = NDArray[np.float32]
 
 
 # --- loss of the needle network -------------------------------------------------------------------

@@ -8,16 +8,12 @@ connect them either. Parts shorter than `SHORTEST_UM` do not count.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 SHORTEST_UM = 3.0
 """Shorter needles are only a few px wide at 0.2 µm per px and are not counted."""

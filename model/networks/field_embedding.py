@@ -8,20 +8,16 @@ another one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.errors import ModelError
+from model.networks.schemes import HeadLayer
 from model.products import MapStatistics, apply_layer, describe_map
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from model.networks.schemes import HeadLayer
 
 _MIN_STD = 1e-6
 """Standard deviations below are float32 rounding; a constant channel has evidence 0."""

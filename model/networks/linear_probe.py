@@ -6,18 +6,14 @@ The loss is convex and minimised without a learning rate, so the same embeddings
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from model.networks.schemes import SUBTYPE, Head, Scheme, soft_targets
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
 
 NEIGHBOUR_MASS = 0.15
 """Probability mass of a size target on the neighbouring sizes (raters' kappa is about 0.3)."""

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor
 
 from model.errors import WeightsError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 FETCHED = ("resnet18", "resnet50")
 """Architectures with weights on torchvision's server; the Lite0 package ships its own."""

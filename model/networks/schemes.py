@@ -6,17 +6,13 @@ predicts the structure code directly; `multi-head` has one shared network for al
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from model.taxonomy import Taxonomy
+from model.taxonomy import Taxonomy
 
 SCHEMES = ("two-stage", "global", "multi-head")
 

@@ -5,20 +5,16 @@ Nothing here is calibrated: the groups order a folder for a first inspection, an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.framing import Field, resample
 from model.networks.field_embedding import STAGES_3_4_UNIT_PARTS
 from model.ood.frozen_pass import build_frozen_pass
 from model.ood.mahalanobis import normalize_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
 
 LONGEST_PX: Final = 1024
 """Longer side of what is described. Larger fields are reduced: alike ones stay alike."""

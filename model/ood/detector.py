@@ -8,12 +8,17 @@ an `OodDetector`; this module stores and applies it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from model.data.dataset import Example
+from model.data.feature_cache import FeatureCache
 from model.errors import ModelError
+from model.framing import Field
 from model.image_quality import Defect, DefectLimits
 from model.networks.field_embedding import get_embedding
 from model.ood import conformal, nearest_neighbor
@@ -26,21 +31,11 @@ from model.ood.features import (
     rebuild_ood_extractor,
 )
 from model.ood.field_distance import FieldDistance, map_distances
+from model.ood.frozen_pass import FieldMaps, FrozenBackbone
 from model.ood.mahalanobis import Textures, compute_distances, normalize_rows
 from model.ood.score_normalization import ScoreNormalizer, SizeCorrection
+from model.progress import Progress
 from model.runtime.engines import has_bf16_convolutions
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from model.data.dataset import Example
-    from model.data.feature_cache import FeatureCache
-    from model.framing import Field
-    from model.ood.frozen_pass import FieldMaps, FrozenBackbone
-    from model.progress import Progress
-
 
 # --- locate the most unusual region of a field by a heat map in units of the alarm level ----------
 # Units are absolute, not scaled to each field's own range; else every field would have a red spot.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.block_statistics import (
     GreySums,
@@ -14,6 +14,7 @@ from model.block_statistics import (
     split_into_blocks,
     sum_neighbours,
 )
+from model.framing import Field, Frame
 from model.image_quality import measure_frame
 from model.networks.architecture import STRIDES
 from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding
@@ -29,12 +30,7 @@ from model.ood.frozen_pass import (
 from model.ood.mahalanobis import normalize_rows
 from model.products import MapStatistics, describe_map, round_to_half
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from model.framing import Field, Frame
-
-    Moments = tuple[NDArray[np.float32], ...]  # per layer
+Moments = tuple[NDArray[np.float32], ...]  # per layer
 
 
 # --- compute brightness and colour of each cell of a field, relative to the field's own median ----

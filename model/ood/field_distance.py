@@ -8,21 +8,17 @@ cells. They are calibrated jointly, so that one alarm rate holds for all of them
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.ood.feature_arrays import PLACES
 from model.ood.mahalanobis import normalize_rows
 from model.ood.score_normalization import combine_scores, compute_levels
 from model.products import multiply, multiply_on_one_thread
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
 
 # --- compare windows of a field with windows of the reference fields that are most like it --------
 # A patch memory (PatchCore: Roth et al. 2022, arXiv:2106.08265) whose patches are means over 32 µm

@@ -7,13 +7,18 @@ final models are fitted to all fields.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median_low
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from model.data.dataset import Example
+from model.data.feature_cache import FeatureCache
 from model.errors import TrainingError
+from model.framing import Field
 from model.image_quality import DefectLimits
 from model.networks.backbones import Backbone, frozen_lite0
 from model.ood import conformal
@@ -30,16 +35,6 @@ from model.ood.field_distance import (
 from model.ood.mahalanobis import Distances, Moments, Textures, compute_distances, normalize_rows
 from model.ood.score_normalization import MEASURED_PIECES, ScoreNormalizer, crop_middle_quarter
 from model.progress import Progress
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from model.data.dataset import Example
-    from model.data.feature_cache import FeatureCache
-    from model.framing import Field
-
 
 # --- features of labelled fields, extracted once for heads and out-of-distribution check together
 # Fields that are unlike the others of their structure code are named: an edge of the specimen,

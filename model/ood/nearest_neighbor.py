@@ -6,17 +6,14 @@ micrograph.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.ood.mahalanobis import normalize_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
 SUBSPACE = 64
 """Dimensions of the principal subspace, for the residual of ViM; fewer where images are few."""

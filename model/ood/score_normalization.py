@@ -9,20 +9,16 @@ counts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.framing import Field
 from model.ood.feature_arrays import PLACES
 from model.ood.mahalanobis import TOPS, Distances, log_top_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
 
 LEVELS: Final = (-1.0, 0.0, 1.0, 2.0)
 """Areas that are measured: a quarter, 1, 4 and 16 times that of a reference field (log base 4)."""

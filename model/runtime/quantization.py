@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,16 +20,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from model.errors import ModelError
+from model.framing import Field, Framing
+from model.networks.backbones import Encoder
+from model.networks.schemes import FieldPrediction
 from model.runtime.torch_runner import fold_batch_norm
 from model.statistics import max_loss_in_clusters
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from model.framing import Field, Framing
-    from model.networks.backbones import Encoder
-    from model.networks.schemes import FieldPrediction
 
 ActivationRanges = dict[str, tuple[float, float]]
 """Name of a convolution → smallest and largest value of its input."""

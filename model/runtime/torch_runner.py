@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, cast
+from typing import cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -18,13 +21,6 @@ from model.networks.backbones import Encoder, hash_state_dict
 from model.networks.schemes import HeadLayer, logits_by_cell
 from model.runtime.conversion import CONVERSION_LOCK
 from model.runtime.engines import Engine, FrameFeatures, OpenVinoRunner, get_network_threads
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
 
 _COMPILED: WeakKeyDictionary[Encoder, tuple[object, TorchRunner | OpenVinoRunner]] = (
     WeakKeyDictionary()

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.dataset import Example, Split
+from model.data.feature_cache import FeatureCache
 from model.data.near_duplicates import format_leak_warning, iter_overlaps
 from model.errors import ModelError, TrainingError
 from model.evaluation.evaluation import (
@@ -14,21 +20,11 @@ from model.evaluation.evaluation import (
     iter_flags,
     iter_predictions,
 )
+from model.inference.classifier import Classifier
 from model.ood.detector import OodDetector, iter_fit_reduced
 from model.ood.fit import ReferenceFeatures, iter_fit_detector
 from model.progress import Progress
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from model.data.dataset import Example, Split
-    from model.data.feature_cache import FeatureCache
-    from model.inference.classifier import Classifier
-    from model.taxonomy import Taxonomy
+from model.taxonomy import Taxonomy
 
 
 def fit_ood_detector(

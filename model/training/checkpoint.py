@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
@@ -20,10 +22,6 @@ from torch import Tensor, nn
 from model.durable_file import write_durably
 from model.errors import TrainingError
 from model.networks.backbones import Encoder, hash_state_dict
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)

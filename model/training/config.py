@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.dataset import Example
 from model.errors import TrainingError
 from model.framing import FRAMINGS, Framing
 from model.networks.backbones import ARCHITECTURES, Encoder
 from model.networks.schemes import SCHEMES, Head, Scheme, size_head
 from model.taxonomy import Taxonomy, default_taxonomy
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from model.data.dataset import Example
-    from model.training.checkpoint import Epoch
-
+from model.training.checkpoint import Epoch
 
 IMBALANCES = ("oversample", "weighted", "sqrt", "none", "auto")
 LOSSES = ("ce", "ordinal")

@@ -8,19 +8,15 @@ memory would block the others.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, distributed
 
 from model.errors import TrainingError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
 
 _TIMEOUT = timedelta(days=1)
 """Timeout of collective calls: process 0 may import a whole archive first. torchrun ends all

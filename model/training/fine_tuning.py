@@ -6,17 +6,22 @@ and image, so an interrupted training resumes exactly.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from model.data.dataset import Example
 from model.errors import TrainingError
 from model.networks.linear_probe import ProbeData, build_head, fit_head
+from model.networks.schemes import Head
 from model.runtime.engines import has_bf16
 from model.training.batches import FrameCache, Sampler, Targets, iter_batches
 from model.training.checkpoint import Checkpoint, Epoch
+from model.training.config import TrainingConfig, TrainingTask
 from model.training.distributed import SINGLE_PROCESS, ProcessGroup
 from model.training.gradients import (
     MemoryBudget,
@@ -28,16 +33,6 @@ from model.training.gradients import (
     embed_field,
     get_module_key,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from model.data.dataset import Example
-    from model.networks.schemes import Head
-    from model.training.config import TrainingConfig, TrainingTask
 
 _HEAD_LR_FACTOR = 10.0
 _WARMUP_SHARE = 0.05  # of all steps

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.calibration import SetLevels, fit_set_levels, fit_temperature, prediction_set
 from model.data.dataset import Example, folds
+from model.data.feature_cache import FeatureCache
 from model.evaluation.evaluation import Case, Evaluation, compute_probability
+from model.framing import Field, Framing
 from model.inference.feature_extractor import (
     FeatureExtractor,
     FieldExtractor,
@@ -31,18 +36,8 @@ from model.runtime.engines import choose_engine
 from model.statistics import wilson_in_clusters
 from model.training.batches import VERSION as AUGMENTATION
 from model.training.batches import augment
+from model.training.config import TrainingConfig, TrainingTask
 from model.training.plan import derive_seed
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from model.data.feature_cache import FeatureCache
-    from model.framing import Field, Framing
-    from model.training.config import TrainingConfig, TrainingTask
-
 
 # --- embed augmented views of an image by a frozen network; the plain view may be computed already
 

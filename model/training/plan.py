@@ -6,8 +6,10 @@ import hashlib
 import json
 import platform
 from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from pathlib import Path
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -19,15 +21,9 @@ from model.framing import Framing
 from model.networks.schemes import Scheme
 from model.ood.frozen_pass import UM_PER_PX
 from model.progress import Progress
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from model.taxonomy import Taxonomy
-    from model.training.config import TrainingConfig
-    from model.training.distributed import ProcessGroup
-
+from model.taxonomy import Taxonomy
+from model.training.config import TrainingConfig
+from model.training.distributed import ProcessGroup
 
 # --- record what a bundle was trained from: inputs, labels, seeds and versions --------------------
 

@@ -8,19 +8,31 @@ others changes until the last step.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from model.bundle import BundleContents, Manifest, TestedHeads, write_bundle
+from model.calibration import SetLevels
+from model.data.dataset import Example
+from model.data.feature_cache import FeatureCache
 from model.data.near_duplicates import format_leak_warning
+from model.framing import Framing
 from model.inference.classifier import Classifier
+from model.inference.feature_extractor import FieldExtractor
 from model.networks.backbones import Encoder, load_backbone
+from model.networks.schemes import Head, Scheme
 from model.ood.detector import OodDetector, collect_facts, list_tensors
+from model.ood.fit import ReferenceFeatures
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER
 from model.progress import Progress
+from model.runtime.engines import Engine
 from model.training.assessment import (
     evaluate_test_set,
     find_leaks,
@@ -49,22 +61,6 @@ from model.training.plan import (
     iter_split_notes,
     require_distributable,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-    from datetime import datetime
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from model.calibration import SetLevels
-    from model.data.dataset import Example
-    from model.data.feature_cache import FeatureCache
-    from model.framing import Framing
-    from model.inference.feature_extractor import FieldExtractor
-    from model.networks.schemes import Head, Scheme
-    from model.ood.fit import ReferenceFeatures
-    from model.runtime.engines import Engine
 
 
 def train(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from reports.content.components import Fact, FieldNeedles, Figure, Link, Picture, Tone
-
+from reports.content.components import Fact, FieldNeedles, Figure, Link, Picture, Tone
 
 Counts = tuple[str, int, int]
 """A name, and how many micrographs of it were handled automatically or are to review."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,10 +12,6 @@ from agent.cli.app import DONE, SAYS_NO, app, load_settings
 from agent.cli.console import echo, print_json, table
 from agent.cli.grade.classify import Json, describe_fault
 from agent.cli.options import os_user, shell_store, signed_store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
 
 scale = typer.Typer(help="Check the physical scale with a stage micrometer.", no_args_is_help=True)
 app.add_typer(scale, name="scale")

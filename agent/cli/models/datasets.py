@@ -7,9 +7,10 @@ import hashlib
 import re
 import zipfile
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from xml.etree import ElementTree as ET
 
 import typer
@@ -20,9 +21,6 @@ from agent.cli.models.bundles import models
 from agent.cli.options import JsonOption
 from agent.errors import UsageError
 from agent.terminal import format_count
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 COLUMNS = (
     *("file", "code", "specimen", "um_per_px", "magnification", "material"),

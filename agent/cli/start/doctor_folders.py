@@ -12,18 +12,14 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from agent.cli.start.doctor_records import DoctorResult, Level, examine_network
 from agent.files.shares import inspect, is_file
 from agent.host.systemd import list_read_paths
 from agent.settings import NamedPath, Right, Settings, Source, iter_paths
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
 
 LITTLE_DISK_BYTES = 5_000_000_000
 """Our choice: an operator has time to act before a full disk stops processing."""

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.places.descriptors import COORDINATES, LEVELS, Codes, compress
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
 
 # --- detect corners, such as junctions of grains or lamellae, where a micrograph has few blobs ----
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.places.descriptors import compute_likenesses
+from agent.imaging.places.landmarks import Landmarks
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.places.landmarks import Landmarks
-
-    Mask = NDArray[np.bool_]
-    Indices = NDArray[np.intp]
-    Points = NDArray[np.complex64]
+Mask = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+Points = NDArray[np.complex64]
 
 SAME_PLACE = 0.25
 """Share of the smaller micrograph from which two micrographs show one place."""

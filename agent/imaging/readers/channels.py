@@ -5,13 +5,11 @@ NumPy is more than ten times slower for a maximum over a last axis of three.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 
 def largest(picture: NDArray[Any]) -> NDArray[Any]:

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.errors import FileCode, FileError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    Stored = NDArray[Any]
-    """Pixels as a file stores them: (h, w) or (h, w, channels), of any integer type."""
+Stored = NDArray[Any]
+"""Pixels as a file stores them: (h, w) or (h, w, channels), of any integer type."""
 
 
 @dataclass(frozen=True, slots=True)

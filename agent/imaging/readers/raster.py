@@ -11,9 +11,9 @@ import os
 import struct
 import tempfile
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -25,17 +25,13 @@ from agent.imaging.readers.page import (
     Limits,
     Loader,
     Page,
+    Stored,
     apply_orientation,
     check_scans,
     check_size,
     find_tear,
     to_rgb,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.imaging.readers.page import Stored
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8\xff"

@@ -10,9 +10,13 @@ import errno
 import hashlib
 import os
 import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agent.errors import FileCode, FileError
 from agent.files.shares import inspect
@@ -50,14 +54,7 @@ from agent.imaging.readers.vendor import (
     list_nd2_loaders,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Opener = Callable[[bytes, Path, Limits], list[Loader]]
+Opener = Callable[[bytes, Path, Limits], list[Loader]]
 
 
 # --- scales of files next to a micrograph, such as a microscope's text or XML file ----------------

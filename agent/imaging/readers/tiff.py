@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from agent.errors import FileCode, FileError
 from agent.imaging.readers.metadata import (
@@ -30,6 +32,7 @@ from agent.imaging.readers.page import (
     Limits,
     Loader,
     Page,
+    Stored,
     apply_orientation,
     check_pages,
     check_scans,
@@ -37,15 +40,7 @@ from agent.imaging.readers.page import (
     find_tear,
     to_rgb,
 )
-from agent.imaging.readers.z_stack import COLOURS, assemble_field, list_fields
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.readers.page import Stored
-    from agent.imaging.readers.z_stack import Position
+from agent.imaging.readers.z_stack import COLOURS, Position, assemble_field, list_fields
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SHORTEST_BYTES = 8

@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import math
 import struct
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from agent.errors import FileCode, FileError
 from agent.imaging.readers.metadata import UM_PER, get_square_scale, iter_elements, parse_xml
-from agent.imaging.readers.page import Limits, Loader, Page, check_pages, check_size, to_rgb
-from agent.imaging.readers.z_stack import assemble_field, list_fields
-
-if TYPE_CHECKING:
-    import xml.etree.ElementTree as ET
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from agent.imaging.readers.page import Stored
-    from agent.imaging.readers.z_stack import Position
+from agent.imaging.readers.page import Limits, Loader, Page, Stored, check_pages, check_size, to_rgb
+from agent.imaging.readers.z_stack import Position, assemble_field, list_fields
 
 CZI_START = b"ZISRAWFILE"
 LIF_START = b"\x70\0\0\0"

@@ -7,24 +7,19 @@ Where one of them shows another place, which is not evaluated, the field has the
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.places import SAME_PLACE
+from agent.imaging.readers.page import Stored
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.readers.page import Stored
-
-    Grey = NDArray[np.float32]
-    Position = Mapping[str, int]
+Grey = NDArray[np.float32]
+Position = Mapping[str, int]
 
 
 # --- detect planes and channels of a file that show another place than the evaluated plane --------

@@ -7,10 +7,11 @@ not. The label is read only where such a run was found, so an image without grap
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.bars.candidates import (
@@ -59,12 +60,6 @@ from agent.imaging.scale_bar.labels.from_label import find_bar, find_labels, fin
 from agent.imaging.scale_bar.labels.lengths import Length
 from agent.imaging.scale_bar.matching import is_believable
 from agent.imaging.scale_bar.reading import read_candidates
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
 
 _SMALLEST_PX = 16  # an image with a shorter side has no room for a bar
 _TELLS_INK = 4  # pixels: JPEG changes the ink of all pixels of a thinner line

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.imaging.boxes import find_runs
+from agent.imaging.boxes import Box, find_runs
+from agent.imaging.scale_bar.bars.line import FoundBar
 from agent.imaging.scale_bar.bars.line_length import SAME
 from agent.imaging.scale_bar.labels.bar_label import build_label
 from agent.imaging.scale_bar.labels.label_search import lacks_digit, render_ink
@@ -34,12 +36,6 @@ from agent.imaging.scale_bar.labels.ocr import (
     states_a_division,
 )
 from agent.imaging.scale_bar.matching import TICKED, compute_room
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.bars.line import FoundBar
 
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
 _AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it

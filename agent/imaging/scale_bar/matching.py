@@ -7,9 +7,10 @@ or an edge of its plate, nor half of a line that it breaks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.boxes import Box, find_runs, overlap
 from agent.imaging.scale_bar.bars.candidates import is_worth_reading
@@ -17,6 +18,7 @@ from agent.imaging.scale_bar.bars.even_ink import find_line_ends
 from agent.imaging.scale_bar.bars.line import (
     EVEN,
     FoundBar,
+    Line,
     are_alike,
     compute_distance,
     find_frame,
@@ -25,12 +27,7 @@ from agent.imaging.scale_bar.bars.line import (
 )
 from agent.imaging.scale_bar.bars.line_length import has_sure_ends, measure_length
 from agent.imaging.scale_bar.bars.plates import get_rim
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from agent.imaging.scale_bar.bars.line import Line
-    from agent.imaging.scale_bar.labels.lengths import Length
+from agent.imaging.scale_bar.labels.lengths import Length
 
 TICKED = frozenset({"caps", "ruler", "comb", "figure"})
 """Kinds of bars that may have ticks."""

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.bars.candidates import is_convincing, is_worth_reading
@@ -22,16 +24,8 @@ from agent.imaging.scale_bar.bars.line import (
 from agent.imaging.scale_bar.bars.line_length import is_arrow, measure_length
 from agent.imaging.scale_bar.bars.planes import COLOUR_PLANE
 from agent.imaging.scale_bar.labels.label_search import LabelSearch, read_above, read_around
+from agent.imaging.scale_bar.labels.lengths import Length
 from agent.imaging.scale_bar.matching import find_plate_colour
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.bars.line import Line
-    from agent.imaging.scale_bar.labels.lengths import Length
 
 _MOST_READ = 6  # candidates whose surroundings are read, best first …
 _MOST_DETECTED = 2  # … and those with text detection

@@ -7,11 +7,12 @@ along the edge is cut where its profile over depth differs by more than the fiel
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.specimen.bleeding import (
     EdgeZones,
@@ -31,6 +32,9 @@ from agent.imaging.specimen.border_network import (
 )
 from agent.imaging.specimen.grid import (
     OCTAVE,
+    Cells,
+    Mask,
+    Plane,
     compute_cells,
     compute_deviation,
     compute_spread,
@@ -42,14 +46,6 @@ from agent.imaging.specimen.grid import (
     subsample,
 )
 from agent.imaging.specimen.strips import find_strips
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.specimen.grid import Cells, Mask, Plane
-
 
 # --- detect stains in the steel away from its edge, and what has no structure: a field, or a mount
 # A stain is reported and kept, since the steel under it is steel.

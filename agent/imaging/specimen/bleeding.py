@@ -10,21 +10,20 @@ not count as stained.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from agent.imaging.specimen.grid import (
+    Cells,
+    Mask,
+    Plane,
     compute_deviation,
     compute_spread,
     count_cells,
     fit_shading,
     label_parts,
 )
-
-if TYPE_CHECKING:
-    from agent.imaging.specimen.grid import Cells, Mask, Plane
 
 PIECE = 16  # cells of the edge that are followed inwards together
 RIM = 4  # cells that the edge itself may darken or brighten

@@ -14,21 +14,16 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from agent.imaging.specimen.grid import count_cells, label_parts
+from agent.imaging.specimen.bleeding import EdgeZones
+from agent.imaging.specimen.grid import Cells, Mask, count_cells, label_parts
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from agent.imaging.specimen.bleeding import EdgeZones
-    from agent.imaging.specimen.grid import Cells, Mask
-
-    Plane = NDArray[np.float32]
+Plane = NDArray[np.float32]
 
 
 WEIGHTS = Path(__file__).with_name("border.safetensors")

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Mask = NDArray[np.bool_]
-    Plane = NDArray[Any]
+Mask = NDArray[np.bool_]
+Plane = NDArray[Any]
 
 
 GRID = 192  # cells along the longer side: at 0.1 µm/px and 2000 px a cell is about 1 µm

@@ -15,17 +15,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.imaging.specimen.grid import OCTAVE
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from agent.imaging.specimen.grid import Mask, Plane
+from agent.imaging.specimen.grid import OCTAVE, Mask, Plane
 
 PIECES = 24
 """Pieces of a line whose steps are measured apart."""

@@ -16,22 +16,21 @@ Source:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date  # noqa: TC003 - pydantic reads it
+from datetime import (
+    date,
+    datetime,
+)
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+from agent.store import LabelledMicrograph, MicrographView
 
-    from numpy.typing import NDArray
-
-    from agent.store import LabelledMicrograph, MicrographView
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 FALSE_ALARM = 0.01  # share of labs without a change that ever see an alarm
 MEASURES = ("unusual", "agreement")

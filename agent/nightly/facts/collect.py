@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
 import reports
 from agent.evidence.anchors import list_losses
@@ -49,20 +49,23 @@ from agent.orders.facts.order_policy import (
 )
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.instruments.instrument_holds import load_holds
+from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.judge.judgement_rules import MAX_FALSE_CONFORM
 from agent.orders.specifications.class_texts import build_class_texts, describe_codes
+from agent.settings import Settings
 from agent.site_time import CLOCKS_DIFFER, compute_night_period
-from agent.store import OUTAGE, REFUSED, ROUND_ROBIN, schema
+from agent.store import (
+    OUTAGE,
+    REFUSED,
+    ROUND_ROBIN,
+    FileFate,
+    MicrographView,
+    SourceHealth,
+    Store,
+    schema,
+)
+from model import Taxonomy
 from reports import read_message
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from agent.orders.judge.assessed import OrderPolicy
-    from agent.settings import Settings
-    from agent.store import FileFate, MicrographView, SourceHealth, Store
-    from model import Taxonomy
-
 
 UNUSABLE_STATES = ("set_aside", "failed")
 

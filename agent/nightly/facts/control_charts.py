@@ -21,20 +21,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date  # noqa: TC003 - pydantic reads it
+from datetime import (
+    date,
+    datetime,
+)
 from itertools import pairwise
 from math import sqrt
 from statistics import fmean
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import datetime
-
-    from agent.nightly.facts.order_status import ControlMeasurement
-    from agent.store import MicrographView
-
+from agent.nightly.facts.order_status import ControlMeasurement
+from agent.store import MicrographView
 
 BASELINE_BATCHES = 20
 SHOWN_BATCHES = 60

@@ -5,10 +5,10 @@ The rules are those of an order's page; nothing is decided here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta  # noqa: TC003 - pydantic reads it
+from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.instruments.instrument_checks import (
@@ -18,16 +18,12 @@ from agent.orders.instruments.instrument_checks import (
     list_control_points,
 )
 from agent.orders.instruments.instrument_holds import Holds, list_affected_orders, load_releases
+from agent.orders.judge.assessed import Assessed, OrderPolicy
 from agent.orders.judge.assessment import assess_recent, describe_open
 from agent.orders.judge.next_step import NextStep, find_next_step
 from agent.orders.judge.permissions import find_hidden, leave_unsaid
 from agent.site_time import compute_age
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from agent.orders.judge.assessed import Assessed, OrderPolicy
-    from agent.store import Record, Store
+from agent.store import Record, Store
 
 MOST_ORDERS = 500
 OPEN = (Conformity.DOES_NOT_CONFORM, Conformity.UNDECIDED)

@@ -7,18 +7,14 @@ separately.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from agent.orders.judge.decision_rule import SecondLook, recommend_second_look
 from agent.orders.judge.judgement_rules import MAX_FALSE_CONFORM
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from agent.store import DoubleReview, LabelledMicrograph, Record
-    from model import Taxonomy
+from agent.store import DoubleReview, LabelledMicrograph, Record
+from model import Taxonomy
 
 WINDOW = timedelta(days=90)
 WITHIN = 0.03  # half the width of the 95 % interval

@@ -8,10 +8,14 @@ empty night has to distinguish an unavailable source, no export, and a planned f
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
+from collections.abc import (
+    Callable,
+    Iterable,
+    Mapping,
+)
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -20,18 +24,13 @@ from agent.nightly.facts.control_charts import BatchChart, BatchSize, Individual
 from agent.nightly.facts.order_status import Instrument, OpenOrder, StatedOrder
 from agent.nightly.facts.reviewer_agreement import ReviewerAgreement
 from agent.orders.instruments.prediction_flips import Flip, find_flip
+from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.specifications.class_texts import ClassTexts
 from agent.settings import WEEKDAYS
 from agent.site_time import local
-from agent.store import FileFate, MicrographView, SourceHealth
+from agent.store import FileFate, MicrographView, Record, SourceHealth, Store
 from reports import Language, Message
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from agent.orders.judge.assessed import OrderPolicy
-    from agent.store import Record, Store
 
 
 @dataclass(frozen=True, slots=True)

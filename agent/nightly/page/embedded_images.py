@@ -6,27 +6,20 @@ Every map is drawn on its bundle's fixed scale; the same micrograph gives the sa
 from __future__ import annotations
 
 import base64
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from agent.archive import Archive
 from agent.files import pictures
 from agent.files.pictures import HALO_RGB, Palette, draw_axis
-from reports import Picture, decimal
+from agent.needles import LongNeedle
+from agent.store import MicrographView
+from reports import Card, Picture, decimal
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from agent.archive import Archive
-    from agent.needles import LongNeedle
-    from agent.store import MicrographView
-    from reports import Card
-
 
 SIDE_PX = 150
 """Side of a cut-out."""

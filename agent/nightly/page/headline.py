@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import date, datetime
 
 from agent.nightly.facts.order_status import OpenOrder, get_order_status
 from agent.nightly.facts.snapshot import Outage, Summary
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
 from agent.site_time import local
+from agent.store import FileFate, MicrographView, SourceHealth
 from reports import gettext as _
 from reports import ngettext
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import date, datetime
-
-    from agent.store import FileFate, MicrographView, SourceHealth
 
 
 def build_summary(

@@ -6,10 +6,13 @@ to it, and the first page names them.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import datetime
+from typing import Any, TypeVar
 
 import reports
+from agent.archive import Archive
 from agent.files.pictures import Palette
 from agent.nightly.facts.snapshot import SHOWN, NightFacts
 from agent.nightly.page import summary
@@ -35,15 +38,9 @@ from agent.nightly.page.night_tables import (
 from agent.nightly.page.verdict import list_lines, sort_by_weight
 from agent.orders.instruments.prediction_flips import load_picture
 from agent.site_time import format_night_title, local, local_full
+from agent.store import MicrographView
 from reports import Card, Link, Night, Picture, Tone
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
-
-    from agent.archive import Archive
-    from agent.store import MicrographView
 
 T = TypeVar("T")
 Row = tuple["MicrographView", "Picture | None"]

@@ -5,23 +5,28 @@ Report and review page both use this module, so they agree on a micrograph.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import reports
 from agent.imaging.crop import locate_specimens
+from agent.needles import LongNeedle
 from agent.nightly.page.micrograph_rows import build_field_needles
 from agent.orders.facts.needle_lengths import describe_calibration
 from agent.orders.facts.specimen_facts import PREPARATION_DEFECTS
 from agent.orders.specifications.class_texts import ClassTexts
 from agent.site_time import local
+from agent.store import MicrographView
 from agent.triage import is_provisional
 from reports import (
     Answer,
     Card,
     Cause,
     Fact,
+    FieldNeedles,
     Figure,
     Link,
+    Picture,
     Share,
     decimal,
     describe_defect,
@@ -30,13 +35,6 @@ from reports import (
     shorten_ood_message,
 )
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from agent.needles import LongNeedle
-    from agent.store import MicrographView
-    from reports import FieldNeedles, Picture
 
 SOURCES_OF_SCALE = {
     "metadata": marked("the file's metadata"),

@@ -6,28 +6,29 @@ A report is read before the micrographs in it are reviewed, and leads to each of
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
-from typing import TYPE_CHECKING
 
 import reports
 from agent.files.csv_export import format_csv
+from agent.needles import LongNeedle, NeedleField, NeedleHistogram
 from agent.needles.field import LATHS
+from agent.nightly.facts.snapshot import NightFacts
 from agent.orders.judge.permissions import is_hidden
 from agent.settings import PROCESS_COLUMNS
 from agent.site_time import local
-from agent.store import NEEDLES_MESSAGE, StoredStrangeness
-from reports import FieldNeedles, LongNeedlePicture, decimal, marked, needle_lengths_chart, ngettext
+from agent.store import NEEDLES_MESSAGE, MicrographView, Store, StoredStrangeness
+from reports import (
+    FieldNeedles,
+    LongNeedlePicture,
+    Picture,
+    decimal,
+    marked,
+    needle_lengths_chart,
+    ngettext,
+)
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from agent.needles import LongNeedle, NeedleField, NeedleHistogram
-    from agent.nightly.facts.snapshot import NightFacts
-    from agent.store import MicrographView, Store
-    from reports import Picture
-
 
 KEPT_BINS = 40
 """Bins of a report's histogram; the store has 160."""

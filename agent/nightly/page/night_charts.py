@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING
 
 import reports
 from agent.errors import UsageError
@@ -38,14 +38,9 @@ from agent.nightly.facts.snapshot import (
 )
 from agent.orders.judge.permissions import require_reason
 from agent.site_time import night_of
+from agent.store import MicrographView, Store
 from reports import ControlTrend, Tone, VerdictLine, decimal, ngettext
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from agent.store import MicrographView, Store
-
 
 ACKNOWLEDGED = "alarm_acknowledged"
 """Kind of the records by which a lead ends the alarms of a measure; the subject is the measure."""

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median_low
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from agent.nightly.facts.reviewer_agreement import Raters
+from agent.nightly.facts.snapshot import NightFacts
 from agent.nightly.page.headline import micrographs
 from agent.nightly.page.micrograph_rows import is_hidden_in_report
 from agent.orders.judge.limit import format_limit
 from agent.site_time import local
+from agent.store import SourceHealth
 from model import wilson
 from reports import Fact, Tone, decimal, percent
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.nightly.facts.reviewer_agreement import Raters
-    from agent.nightly.facts.snapshot import NightFacts
-    from agent.store import SourceHealth
 
 
 def format_expected(facts: NightFacts) -> str:

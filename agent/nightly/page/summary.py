@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import reports
 from agent.nightly.facts.control_charts import BASELINE_NIGHTS, Individuals
 from agent.nightly.facts.order_status import PRESSING, Instrument, OpenOrder, get_order_status
+from agent.nightly.facts.snapshot import NightFacts
 from agent.nightly.page.headline import micrographs
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
 from agent.site_time import local, local_full
 from reports import ControlTrend, OpenOrderLine, Tone, VerdictLine, decimal, marked, ngettext
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from agent.nightly.facts.snapshot import NightFacts
 
 ORDERS_SHOWN = 100
 SENTENCES_SHOWN = 3

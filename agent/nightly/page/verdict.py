@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import reports
+from agent.nightly.facts.snapshot import NightFacts
 from agent.nightly.page import summary
 from agent.nightly.page.headline import micrographs
 from agent.nightly.page.night_charts import alarm_lines, furnace_lines
 from agent.nightly.page.night_tables import describe_source
 from agent.nightly.page.summary import order_lines
 from agent.site_time import format_night_title
+from agent.store import MicrographView
 from reports import Tone, VerdictLine, marked, ngettext
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from agent.nightly.facts.snapshot import NightFacts
-    from agent.store import MicrographView
-
 
 TONES = (Tone.CALM, Tone.ATTENTION, Tone.PROBLEM)
 REASON_LINES = (

@@ -5,9 +5,11 @@ Needle lengths are a trial. They can make a specimen or an order undecided, neve
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agent.needles import NeedleField
 from agent.needles.field import REASONS
 from agent.needles.pooling import (
     LEAST_FIELDS,
@@ -20,16 +22,11 @@ from agent.needles.pooling import (
 from agent.orders.facts.places import distinct_places
 from agent.orders.facts.specimen_facts import Conformity, FieldFacts, SpecimenFacts, Statement
 from agent.orders.judge.conformity import list_counted
+from agent.orders.judge.limit import LongestLimit, NeedleLimit
+from agent.orders.specifications.specification import Specification
+from agent.store import OrderView, Store
 from reports import decimal, ngettext
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    from agent.needles import NeedleField
-    from agent.orders.judge.limit import LongestLimit, NeedleLimit
-    from agent.orders.specifications.specification import Specification
-    from agent.store import OrderView, Store
 
 
 @dataclass(frozen=True, slots=True)

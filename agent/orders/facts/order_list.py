@@ -11,22 +11,17 @@ import difflib
 import io
 import re
 import shutil
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from agent.errors import UsageError
 from agent.site_time import CLOCKS_DIFFER
-from agent.store import Entry
+from agent.store import Entry, Store
 from reports import gettext as _
 from reports import marked
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-    from datetime import datetime
-    from pathlib import Path
-
-    from agent.store import Store
-
 
 COLUMNS = (
     "order",

@@ -5,11 +5,13 @@ Service, commands and web pages share it, so that a code has one meaning everywh
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.errors import UnusableBundleError
 from agent.orders.facts.scale_tracing import ScaleTracing, load_measurements
@@ -28,17 +30,10 @@ from agent.orders.specifications.specification_history import (
     note_taxonomy,
     read_bundle_taxonomy,
 )
-from agent.store import RingRules, State
+from agent.settings import Settings, Source
+from agent.store import MicrographView, RingRules, State, Store
 from agent.watch import Calibration, Provenance
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-    from datetime import datetime
-
-    from agent.settings import Settings, Source
-    from agent.store import MicrographView, Store
-    from model import Taxonomy
-
+from model import Taxonomy
 
 LEADING = ("lead", "admin")
 """Roles of accounts that may do what only a lead may."""

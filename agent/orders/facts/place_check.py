@@ -6,17 +6,11 @@ is a copy in memory; its content and the results are in the database.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
 
-from agent.imaging.places import Landmarks, PlaceIndex, register
-from agent.store import PlaceMatch
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-    from datetime import datetime
-
-    from agent.imaging.places import Overlap
-    from agent.store import Landmarked, Store
+from agent.imaging.places import Landmarks, Overlap, PlaceIndex, register
+from agent.store import Landmarked, PlaceMatch, Store
 
 CANDIDATES = 8
 """Micrographs of other orders that are compared closely, the likeliest first."""

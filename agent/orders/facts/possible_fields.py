@@ -10,31 +10,27 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
-from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
-from agent.store import FieldView, number_key
+from agent.store import (
+    ClaimedPlace,
+    FieldView,
+    FileFate,
+    MicrographView,
+    OrderView,
+    Record,
+    ShotField,
+    SpecimenView,
+    Store,
+    Unassigned,
+    number_key,
+)
 from agent.store.orders.order_corrections import DISMISSED
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-
-    from agent.store import (
-        ClaimedPlace,
-        FileFate,
-        MicrographView,
-        OrderView,
-        Record,
-        ShotField,
-        SpecimenView,
-        Store,
-        Unassigned,
-    )
-
 
 NAMED = "lost_file_named"
 """Kind of the record that a note or a sender names an order of a file that could not be used."""

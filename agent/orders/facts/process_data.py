@@ -11,23 +11,17 @@ import codecs
 import errno
 import json
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from agent.files.whole_file import open_regular
 from agent.settings import PROCESS_KEYS
-from agent.store import ClaimedPlace, number_key
+from agent.store import ClaimedPlace, Store, WaitingFile, number_key
 from agent.watch import Provenance
 from agent.watch.listing import locate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from agent.store import Store, WaitingFile
-
 
 PLACE = ("order", "specimen", "preparation", "field")
 """Columns that name where a field belongs; the other process data only describe it."""

@@ -14,23 +14,18 @@ from __future__ import annotations
 
 import calendar
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from agent.errors import UsageError
 from agent.orders.specifications.specification import is_same_name
 from agent.settings import objective_key
-from agent.store import GIVEN, find_given, is_by_program, voter_of
+from agent.store import GIVEN, MicrographView, Record, Store, find_given, is_by_program, voter_of
+from agent.watch import Calibration
 from reports import decimal
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
-
-    from agent.store import MicrographView, Record, Store
-    from agent.watch import Calibration
-
 
 SCALE_CHECK = "scale_check"
 """Kind of record; its subject is the microscope, or the source where none is named."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reports import Message
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NO_MESSAGE = Message("")
 ONE_PLACE = 0.25

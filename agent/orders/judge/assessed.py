@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from agent.errors import UsageError
 from agent.orders.facts.field_facts import FieldContext
 from agent.orders.facts.needle_lengths import OrderNeedles, SpecimenNeedles, gather_order_needles
+from agent.orders.facts.scale_tracing import ScaleMeasurement
+from agent.orders.facts.specimen_facts import Allowance, SpecimenFacts, Statement
+from agent.orders.judge.decision_rule import DecisionRule
 from agent.orders.judge.judgement_rules import MAX_FALSE_CONFORM, Rules
+from agent.orders.specifications.specification import Specification, Specifications
 from agent.orders.specifications.specification_history import SpecificationHistory, TaxonomyHistory
+from agent.store import (
+    DoubleReview,
+    FileFate,
+    MicrographView,
+    OrderView,
+    Record,
+    SpecimenView,
+    Unassigned,
+)
+from agent.watch import Provenance
+from model import Taxonomy
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
-
-    from agent.orders.facts.scale_tracing import ScaleMeasurement
-    from agent.orders.facts.specimen_facts import Allowance, SpecimenFacts, Statement
-    from agent.orders.judge.decision_rule import DecisionRule
-    from agent.orders.specifications.specification import Specification, Specifications
-    from agent.store import (
-        DoubleReview,
-        FileFate,
-        MicrographView,
-        OrderView,
-        Record,
-        SpecimenView,
-        Unassigned,
-    )
-    from agent.watch import Provenance
-    from model import Taxonomy
-
-    Traced = Callable[[MicrographView], ScaleMeasurement | None]
+Traced = Callable[[MicrographView], ScaleMeasurement | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ examined.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from agent.needles import NeedleField
 from agent.orders.facts.field_facts import FieldContext, build_specimen_facts
 from agent.orders.facts.needle_lengths import (
     add_doubts,
@@ -55,6 +57,7 @@ from agent.orders.judge import conformity
 from agent.orders.judge.assessed import Assessed, AssessedSpecimen, OrderPolicy, build_rules
 from agent.orders.judge.conformity import describe_possible, list_open
 from agent.orders.judge.decision_rule import build_decision_rule
+from agent.orders.judge.judgement_rules import Rules
 from agent.orders.specifications.applicable_specification import (
     apply_specification,
     apply_taxonomy,
@@ -63,21 +66,26 @@ from agent.orders.specifications.applicable_specification import (
     describe_late_change,
     describe_version,
 )
+from agent.orders.specifications.specification import Specification, SpecificationChoice
 from agent.orders.specifications.specification_history import REOPENED
 from agent.orders.statements.order_notes import describe_preparations, gather_notes
-from agent.store import ACCEPTED, BEGUN_ANEW, FOUND_OLDER, RESTORED, Heads, number_key
+from agent.store import (
+    ACCEPTED,
+    BEGUN_ANEW,
+    FOUND_OLDER,
+    RESTORED,
+    FileFate,
+    Heads,
+    OrderAge,
+    OrderView,
+    SpecimenView,
+    Store,
+    Unassigned,
+    number_key,
+)
 from agent.store.orders.order_corrections import DISMISSED
 from agent.store.sites.sites import CLOCK_SET
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from agent.needles import NeedleField
-    from agent.orders.judge.judgement_rules import Rules
-    from agent.orders.specifications.specification import Specification, SpecificationChoice
-    from agent.store import FileFate, OrderAge, OrderView, SpecimenView, Store, Unassigned
-
 
 HEARD_WITHIN = timedelta(days=60)
 """An order that was first seen longer ago is in no report; the outbox examines it in turn."""

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from agent.errors import UsageError
 from agent.orders.facts.field_facts import FieldContext, build_field_facts
@@ -18,6 +18,7 @@ from agent.orders.facts.places import (
     distinct_places,
     sum_area_mm2,
 )
+from agent.orders.facts.possible_fields import Possible
 from agent.orders.facts.specimen_facts import (
     PREPARATION_DEFECTS,
     Conformity,
@@ -44,17 +45,11 @@ from agent.orders.judge.judgement_rules import (
 )
 from agent.orders.judge.limit import format_limit
 from agent.orders.judge.method_validation import refuse_field
-from agent.store import PROGRAMS, FieldView, voter_of
+from agent.orders.specifications.specification import Specification
+from agent.store import PROGRAMS, FieldView, MicrographView, voter_of
 from agent.store.numbers import number_key
 from reports import decimal, ngettext
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-
-    from agent.orders.facts.possible_fields import Possible
-    from agent.orders.specifications.specification import Specification
-    from agent.store import MicrographView
 
 
 def describe_breaks(

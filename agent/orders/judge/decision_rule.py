@@ -9,21 +9,17 @@ one with any fault is a fault. MEASURED: `tests/bench/risks.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agent.orders.facts.specimen_facts import FieldFacts, SpecimenFacts
 from agent.orders.judge.judgement_rules import Rules, describe_uncertainty
 from agent.orders.judge.limit import format_limit
-from agent.store import GIVEN_REFERENCE, DoubleReview
+from agent.store import GIVEN_REFERENCE, Campaign, DoubleReview, MicrographView, Store
 from model import TaxonomyError, join_code, taxonomy_from, upper_bound
 from reports import decimal
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from agent.orders.facts.specimen_facts import FieldFacts, SpecimenFacts
-    from agent.store import Campaign, MicrographView, Store
 
 
 @dataclass(frozen=True, slots=True)

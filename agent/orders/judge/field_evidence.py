@@ -6,21 +6,17 @@ where nothing that is known of it could break the limit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from agent.orders.facts.places import describe_elsewhere
+from agent.orders.facts.specimen_facts import FieldDecision, FieldFacts, LabelFacts
+from agent.orders.judge.judgement_rules import Rules
 from agent.orders.judge.limit import Direction, format_limit
 from agent.orders.specifications.specification import is_same_name
 from agent.store import PROGRAMS, is_by_program, voter_of
 from agent.triage import Reason
 from reports import decimal, language, percent, reason, strange_kind, unusable_why
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.orders.facts.specimen_facts import FieldDecision, FieldFacts, LabelFacts
-    from agent.orders.judge.judgement_rules import Rules
 
 
 def could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:

@@ -7,11 +7,13 @@ the limit, neither keeps nor breaks it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.orders.facts.places import SpecimenPlace, distinct_places
+from agent.orders.facts.specimen_facts import Allowance, FieldFacts, SamePlace, SpecimenFacts
 from agent.orders.judge.limit import (
     Bound,
     Limit,
@@ -23,16 +25,9 @@ from agent.orders.judge.limit import (
 from agent.orders.specifications.class_texts import name_code, name_subtype
 from agent.orders.specifications.specification import Specification, find_limit, find_size_fault
 from agent.store import number_key
-from model import TaxonomyError
+from model import Size, Taxonomy, TaxonomyError
 from reports import decimal
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from agent.orders.facts.specimen_facts import Allowance, FieldFacts, SamePlace, SpecimenFacts
-    from model import Size, Taxonomy
-
 
 MAX_FALSE_CONFORM = 0.02
 """Largest upper 95 % bound of a false "conforms" per specimen by the model alone."""

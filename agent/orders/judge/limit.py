@@ -9,19 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-from model import TaxonomyError, parse_numbers
+from model import Size, Subtype, Taxonomy, TaxonomyError, parse_numbers
 from reports import decimal
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from model import Size, Subtype, Taxonomy
-
 
 _WRITTEN = re.compile(r"(.+?)\s+or\s+(finer|coarser)", re.IGNORECASE)
 ROUNDING = 1e-9

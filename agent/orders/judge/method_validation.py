@@ -13,27 +13,22 @@ With no specimen of either kind there is no bound.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.errors import UsageError
 from agent.orders.facts.specimen_facts import Allowance, FieldFacts
+from agent.orders.judge.judgement_rules import Rules
 from agent.orders.judge.limit import Direction, Limit, find_bound, limit_at
 from agent.orders.specifications.specification import is_same_name
+from agent.store import Record, Store
 from agent.triage import WAYS
-from model import upper_bound
+from model import Subtype, Taxonomy, upper_bound
 from reports import decimal
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from agent.orders.judge.judgement_rules import Rules
-    from agent.store import Record, Store
-    from model import Subtype, Taxonomy
-
 
 SCALE_TOLERANCE = 0.02
 """A scale may be outside the validated range by so much: what two calibrations may differ by."""

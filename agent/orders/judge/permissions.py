@@ -6,25 +6,20 @@ order undecided anyway; refusing it reports that at once, before anything is wri
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
 from agent.orders.facts.needle_lengths import list_hidden_doubts
 from agent.orders.facts.possible_fields import list_possible_orders
+from agent.orders.judge.assessed import Assessed, OrderPolicy
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.conformity import is_covered, may_take_away, require_may_take_away
 from agent.orders.judge.field_evidence import could_break, describe_wait, iter_breaking_labels
-from agent.store import number_key
+from agent.store import MicrographView, Store, number_key
 from agent.triage import Reason
 from reports import gettext as _
 from reports import marked
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
-    from agent.orders.judge.assessed import Assessed, OrderPolicy
-    from agent.store import MicrographView, Store
 
 
 def is_hidden(view: MicrographView) -> bool:

@@ -7,8 +7,9 @@ again or a lead acknowledged the loss.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from agent.errors import UsageError
 from agent.evidence.anchors import list_losses
@@ -21,14 +22,8 @@ from agent.orders.lims.resumption import (
     find_resumption,
     read_floors,
 )
-from agent.store import NewRecord, number_key
+from agent.store import FrozenStatement, NewRecord, Store, number_key
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from agent.store import FrozenStatement, Store
 
 ACKNOWLEDGED = "outbox_acknowledged"
 """Kind of records: a lead acknowledged that a revision was lost."""

@@ -12,12 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from agent.files.csv_export import format_csv
 from agent.files.whole_file import write_whole
 from agent.orders.facts.open_items import OpenItems
+from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.judge.assessment import Position, list_due
 from agent.orders.lims.lost_conformity import is_held_back, read_losses
 from agent.orders.lims.resumption import (
@@ -29,18 +33,8 @@ from agent.orders.lims.resumption import (
 )
 from agent.orders.statements.freezing import freeze_orders
 from agent.orders.statements.statement_document import Issuer
-from agent.store import NewRecord, number_key
-from model import TaxonomyError, taxonomy_from
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-    from datetime import datetime
-    from pathlib import Path
-
-    from agent.orders.judge.assessed import OrderPolicy
-    from agent.store import FrozenStatement, Record, Store
-    from model import Taxonomy
-
+from agent.store import FrozenStatement, NewRecord, Record, Store, number_key
+from model import Taxonomy, TaxonomyError, taxonomy_from
 
 JSON, CSV = "json", "csv"
 FORMATS = (JSON, CSV)

@@ -13,21 +13,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import Any, Self
 
 from agent.errors import AgentError
 from agent.files.whole_file import write_whole
-from agent.store import number_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from agent.store import Record, Store
-
+from agent.store import Record, Store, number_key
 
 IN_DATA_FOLDER = "sent"
 IN_OUTBOX = ".martensight"

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agent.orders.judge.assessed import Assessed, OrderPolicy
 from agent.orders.judge.judgement_rules import Rules
+from agent.orders.specifications.specification import Specification, SpecificationChoice
 from agent.orders.specifications.specification_history import (
     OrderTaxonomy,
     describe_taxonomy,
     find_scale,
 )
-from agent.store import NOT_BEFORE, RELEASED_AFTER
+from agent.store import NOT_BEFORE, RELEASED_AFTER, OrderView, Record
 from agent.store.sites.sites import STEP
+from model import Taxonomy
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from agent.orders.judge.assessed import Assessed, OrderPolicy
-    from agent.orders.specifications.specification import Specification, SpecificationChoice
-    from agent.store import OrderView, Record
-    from model import Taxonomy
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import reports
-from model import TaxonomyError
+from model import Size, Subtype, Taxonomy, TaxonomyError
 from model.class_names import LEAST_WORD
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from model import Size, Subtype, Taxonomy
 
 
 @dataclass(frozen=True, slots=True)

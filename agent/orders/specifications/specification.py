@@ -10,11 +10,13 @@ import hashlib
 import json
 import tomllib
 import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -34,14 +36,9 @@ from agent.orders.judge.limit import (
 )
 from agent.settings.section import Section, Shown, describe_toml_fault
 from agent.store.numbers import fold_letters
+from model import Taxonomy
 from reports import decimal, marked
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from model import Taxonomy
 
 FAR_AWAY = date.max
 KEYS = ("material", "product", "customer")

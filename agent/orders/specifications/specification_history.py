@@ -12,9 +12,12 @@ labels in the one valid at that time.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import tomlkit
@@ -29,19 +32,10 @@ from agent.orders.specifications.specification import (
     read_specifications,
 )
 from agent.settings.writing import append_entry
-from agent.store import NewRecord
-from model import TaxonomyError, taxonomy_from
+from agent.store import LabelView, MicrographView, NewRecord, Record, Signature, Store
+from model import Taxonomy, TaxonomyError, taxonomy_from
 from model.durable_file import write_durably
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
-    from pathlib import Path
-
-    from agent.store import LabelView, MicrographView, Record, Signature, Store
-    from model import Taxonomy
-
 
 STATE, REOPENED, DEMANDS = "specifications", "reopened", "order_demands"
 """Kinds of records: the file as it was read, a lead's act that judges an order again, and what the

@@ -5,9 +5,11 @@ A proposal decides nothing: the micrograph is still decided with the classes tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from pathlib import Path
 
 from agent.errors import BadSettingsError, UsageError
 from agent.orders.facts.order_policy import BUNDLES
@@ -22,19 +24,11 @@ from agent.orders.specifications.specification_history import (
     list_sizes,
     read_bundle_taxonomy,
 )
-from model import TaxonomyError, format_taxonomy, load_taxonomy
+from agent.store import Record, Store
+from model import Taxonomy, TaxonomyError, format_taxonomy, load_taxonomy
 from model.class_names import compose_name
 from model.durable_file import write_durably
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import datetime
-    from pathlib import Path
-
-    from agent.store import Record, Store
-    from model import Taxonomy
-
 
 PROPOSED, CLOSED = "class_proposal", "class_proposal_closed"
 """Kinds of records; their subject is the proposed name."""

@@ -11,12 +11,15 @@ readable, so a later act never makes an earlier statement differ.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import reports
 from agent.orders.facts.open_items import OpenItems
 from agent.orders.facts.specimen_facts import Conformity
+from agent.orders.judge.assessed import Assessed, OrderPolicy
 from agent.orders.judge.assessment import EVERY_ORDER, assess, assess_view
 from agent.orders.lims.resumption import read_floors
 from agent.orders.specifications.class_texts import describe_codes, name_scale
@@ -30,15 +33,18 @@ from agent.orders.statements.statement_document import (
     build_words,
     place_content,
 )
-from agent.store import ACCEPTED, FOUND_OLDER, FROZEN, RESTORED, NewStatement, number_key
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from agent.orders.judge.assessed import Assessed, OrderPolicy
-    from agent.store import FrozenStatement, MicrographView, Store, TrailEntry
-
+from agent.store import (
+    ACCEPTED,
+    FOUND_OLDER,
+    FROZEN,
+    RESTORED,
+    FrozenStatement,
+    MicrographView,
+    NewStatement,
+    Store,
+    TrailEntry,
+    number_key,
+)
 
 WITHOUT_ORDER = (*EVERY_ORDER, "control.recorded", "hold_release.recorded")
 """Acts that name no order and can be behind a change of one."""

@@ -8,20 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import reports
 from agent.orders.facts.specimen_facts import Conformity
-from agent.store import recompute_statement, to_canonical
+from agent.store import Store, recompute_statement, to_canonical
 from reports import gettext as _
 from reports import marked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from agent.store import Store
 
 PROGRAM = "agent"
 """Who acts where no person did."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import reports
 from agent.orders.judge.limit import format_limit
 from reports import DocumentSection, Table, decimal, statement_date, statement_time
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from zoneinfo import ZoneInfo
 
 
 def format_at(at: datetime, zone: ZoneInfo) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import reports
@@ -19,10 +20,7 @@ from agent.orders.statements.trace_page import TONES
 from reports import DocumentSection, Fact, StatementPage, StatementPicture, Table, decimal, ngettext
 from reports import gettext as _
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    Thumbnail = Callable[[Mapping[str, Any]], tuple[bytes, int, int] | None]
+Thumbnail = Callable[[Mapping[str, Any]], tuple[bytes, int, int] | None]
 
 SHORT_HASH = 16
 

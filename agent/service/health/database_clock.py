@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
-from agent.store import StoreFaultError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from agent.store import Store
+from agent.store import Store, StoreFaultError
 
 MEASURE_EVERY_S = 60.0
 JUMP_S = 2.0

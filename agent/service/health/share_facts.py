@@ -10,10 +10,11 @@ the data folder and in the outbox.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.backup.facts import KnownBackup, is_own, list_backups
 from agent.files import shares
@@ -21,17 +22,10 @@ from agent.orders import SpecificationError, read_specifications
 from agent.orders.lims.resumption import list_noted_sites, name_file
 from agent.orders.specifications.specification_history import describe_lost_file
 from agent.service.data_folder import agent_name
-from agent.settings import iter_paths
+from agent.settings import Settings, iter_paths
 from agent.site_time import compute_age
-from agent.store import find_first_act, list_opened_sites
+from agent.store import Store, find_first_act, list_opened_sites
 from agent.store.own_database import MARK
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.settings import Settings
-    from agent.store import Store
-
 
 OVERDUE = timedelta(hours=48)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from agent.errors import StoreError, hide_passwords
 from agent.evidence.anchors import list_losses
@@ -15,20 +17,21 @@ from agent.orders.lims.resumption import read_floors
 from agent.service.data_folder import RunLock, agent_name, bundles_folder
 from agent.service.health.database_clock import DatabaseClock
 from agent.service.health.share_facts import ShareFacts, gather_share_facts
+from agent.settings import Settings, Source
 from agent.settings.root import RECIPE
 from agent.site_time import compute_night_end, night_of
-from agent.store import RolloutState, Store, StoreFaultError, store_url
+from agent.store import (
+    AgentSeen,
+    Job,
+    RolloutState,
+    SourceHealth,
+    Store,
+    StoreFaultError,
+    store_url,
+)
 from agent.store.sites.fleet import is_alive, list_seen, rollout_to_json
 from agent.store.sites.site_folders import get_features_folder, get_own_file, list_kept_copies
 from agent.terminal import format_count
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from agent.settings import Settings, Source
-    from agent.store import AgentSeen, Job, SourceHealth
-
 
 NAMED = 5
 """Orders that a sentence names."""

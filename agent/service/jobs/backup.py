@@ -11,7 +11,6 @@ import errno
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -23,13 +22,9 @@ from agent.evidence import timestamps
 from agent.evidence.anchors import Anchor, append
 from agent.files.shares import inspect
 from agent.service.health.share_facts import find_newest, list_past
+from agent.settings import Settings
 from agent.site_time import compute_age, compute_night_period, night_of
-from agent.store import StoreFaultError, store_url
-
-if TYPE_CHECKING:
-    from agent.settings import Settings
-    from agent.store import Record, Store
-
+from agent.store import Record, Store, StoreFaultError, store_url
 
 log = structlog.get_logger()
 

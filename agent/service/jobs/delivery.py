@@ -10,9 +10,9 @@ bytes.
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -26,19 +26,12 @@ from agent.delivery.mail import (
     send_mail,
 )
 from agent.files.whole_file import write_whole
-from agent.nightly import build_digest, night_settings, write_report
+from agent.nightly import NightFacts, build_digest, night_settings, write_report
 from agent.nightly.facts.snapshot import from_text
-from agent.store import NewRecord
+from agent.settings import ReportSection, Settings
+from agent.store import NewRecord, Record, Store
 from agent.store.sites.site_folders import reports_folder
 from reports import Message, join_messages, marked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from datetime import date, datetime
-
-    from agent.nightly import NightFacts
-    from agent.settings import ReportSection, Settings
-    from agent.store import Record, Store
 
 log = structlog.get_logger()
 

@@ -6,10 +6,11 @@ What takes PyTorch runs in a child of low priority.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -17,18 +18,13 @@ import structlog
 from agent.archive import Archive
 from agent.errors import UsageError
 from agent.features import ShardFault, tend_folder
-from agent.retrain import Filled, Rescoring, fill_features, rescore
+from agent.retrain import Filled, Rescoring, Step, fill_features, rescore
 from agent.retrain.bundle_registry import get_bundle
 from agent.service.composition import load_bundle, open_features, open_store
 from agent.service.data_folder import Lock, agent_name, clock
 from agent.service.jobs.supervisor import run_in_child, run_supervised
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from agent.retrain import Step
-    from agent.settings import Settings
-    from agent.store import Store
+from agent.settings import Settings
+from agent.store import Store
 
 log = structlog.get_logger()
 

@@ -7,18 +7,19 @@ the model counts for an order.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
 
 import structlog
 
 from agent.backup.maintenance import INBOX_SOURCE
 from agent.errors import OutOfResourcesError
-from agent.imaging import is_worker_killed
+from agent.imaging import Crop, CropPool, is_worker_killed
 from agent.orders.instruments.instrument_checks import (
     CONTROL,
     CheckOrigin,
@@ -32,17 +33,11 @@ from agent.orders.instruments.instrument_checks import (
 )
 from agent.service.composition import make_pool
 from agent.service.data_folder import agent_name
+from agent.service.health.problems import Problems
+from agent.settings import Settings
 from agent.site_time import compute_age
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from agent.imaging import Crop, CropPool
-    from agent.service.health.problems import Problems
-    from agent.settings import Settings
-    from agent.store import Record, Store
-    from model import Classifier
+from agent.store import Record, Store
+from model import Classifier
 
 
 @contextmanager

@@ -6,26 +6,22 @@ task finds those of the first one.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.archive import Archive
 from agent.errors import UsageError
-from agent.retrain import Again, Gate, Step, build_judge, judge_patiently, reprocess
+from agent.retrain import Again, Gate, Role, Step, build_judge, judge_patiently, reprocess
 from agent.retrain.bundle_registry import get_bundle
+from agent.retrain.reprocessing import Judge
 from agent.service.composition import build_policy, collect_thresholds, load_bundle, open_store
 from agent.service.data_folder import Lock, clock
 from agent.service.jobs.retrain import JOB
 from agent.service.jobs.supervisor import run_supervised
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from agent.retrain import Role
-    from agent.retrain.reprocessing import Judge
-    from agent.settings import Settings
-    from agent.store import Store
+from agent.settings import Settings
+from agent.store import Store
 
 
 def open_judge(settings: Settings, bundle: str) -> Judge:

@@ -6,24 +6,21 @@ lead signs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from sqlmodel import Session, col, select
 
 from agent.errors import UsageError
+from agent.store.bundles.rollout_plan import RingRules
 from agent.store.bundles.rollout_rows import begin, require_none_running
 from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import audit_log, quality_records
 from agent.store.evidence.acts import append_act
 from agent.store.numbers import person_key
 from agent.store.tables import PromotionRow
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from agent.store.bundles.rollout_plan import RingRules
 
 REFUSED = "bundle_refused"
 """Kind of the record that a promoted bundle could not be loaded; its facts are the "reason",

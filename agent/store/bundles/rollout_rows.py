@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
@@ -15,16 +17,10 @@ from agent.store.bundles.rollout_plan import (
     RolloutState,
     assign_rings,
 )
+from agent.store.engine import AgentIdentity
 from agent.store.evidence import audit_log
 from agent.store.sites.sites import RETIRED
 from agent.store.tables import AgentRow, Rollout, RolloutHost
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-    from typing import Any
-
-    from agent.store.engine import AgentIdentity
 
 
 def find_host(session: Session, whose: AgentIdentity, row: Rollout) -> RolloutHost | None:

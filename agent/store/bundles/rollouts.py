@@ -7,7 +7,9 @@ signature and holds from each PC's next batch on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 from sqlmodel import Session, col, select
 
@@ -34,11 +36,6 @@ from agent.store.bundles.rollout_plan import (
 from agent.store.engine import Repository, reading, writing
 from agent.store.tables import AgentRow, PromotionRow, Rollout, RolloutHost
 from reports import Message
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
 
 ROLLOUT = "rollout"
 """Key of a promotion's metrics: number of the rollout that ended with it."""

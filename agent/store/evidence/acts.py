@@ -7,32 +7,32 @@ value would hide the other changes.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import select
-from sqlmodel import col
+from sqlalchemy import ColumnElement, Table, select
+from sqlmodel import Session, col
 from sqlmodel import select as select_rows
 
 from agent.store.evidence import audit_log
-from agent.store.evidence.declaration import ACTOR, AT, EVIDENCE, KNOWN_AS, SUBJECT
+from agent.store.evidence.audit_log import TrailEntry
+from agent.store.evidence.declaration import (
+    ACTOR,
+    AT,
+    EVIDENCE,
+    KNOWN_AS,
+    SUBJECT,
+    Act,
+    EvidenceTable,
+)
 from agent.store.sites.site_scope import GROUPED, get_site, unindexed
-from agent.store.tables import TrailRow, load_metadata
+from agent.store.tables import Row, TrailRow, load_metadata
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-
-    from sqlalchemy import ColumnElement, Table
-    from sqlmodel import Session
-
-    from agent.store.evidence.audit_log import TrailEntry
-    from agent.store.evidence.declaration import Act, EvidenceTable
-    from agent.store.tables import Row
-
-    Explained = list[tuple[Act, TrailEntry]]
-    """Acts that are about one row, oldest first."""
-    Stated = dict[str, tuple[Any, str]]
-    """Column of a row → its value, and what states it."""
+Explained = list[tuple[Act, TrailEntry]]
+"""Acts that are about one row, oldest first."""
+Stated = dict[str, tuple[Any, str]]
+"""Column of a row → its value, and what states it."""
 
 ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 """Exceptions raised by a value of another shape."""

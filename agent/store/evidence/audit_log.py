@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, text
 from sqlmodel import Session, col, select
@@ -21,10 +22,6 @@ from agent.store.engine import ACTED, Repository, reading, writing
 from agent.store.sites.site_scope import get_site
 from agent.store.tables import SiteRow, TrailRow
 from agent.store.work.file_states import chunks
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
 
 BEGINNING = "0" * 64
 """What the first row is chained to."""

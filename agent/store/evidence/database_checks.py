@@ -11,9 +11,9 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     JSON,
@@ -38,14 +38,9 @@ from agent.store import engine as engines
 from agent.store import schema
 from agent.store.engine import Repository, opening, reading
 from agent.store.evidence import guards, row_checks
+from agent.store.evidence.row_checks import RowChecks
 from agent.store.sites import site_guards
 from agent.store.tables import load_metadata
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.store.evidence.row_checks import RowChecks
-
 
 DOCUMENTS = {"trail": "facts", "statement": "document"}
 """Columns of text that hold a JSON object, kept as text since it is what was hashed."""

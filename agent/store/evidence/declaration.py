@@ -6,20 +6,22 @@ A migration that adds a table of evidence adds one entry to `EVIDENCE`, no SQL a
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from agent.store.evidence.audit_log import FACTS_SHA256, SIGNED, sha256_of, sha256_of_text
+from agent.store.evidence.audit_log import (
+    FACTS_SHA256,
+    SIGNED,
+    TrailEntry,
+    sha256_of,
+    sha256_of_text,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from agent.store.evidence.audit_log import TrailEntry
-
-    Source = str | Callable[[TrailEntry], Any]
-    """Where an act has a value: a key of its facts, or what a function returns."""
-    Values = Mapping[str, Any]
+Source = str | Callable[[TrailEntry], Any]
+"""Where an act has a value: a key of its facts, or what a function returns."""
+Values = Mapping[str, Any]
 
 ALL = ("*",)
 ACTOR: Source = attrgetter("actor")

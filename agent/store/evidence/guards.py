@@ -6,18 +6,11 @@ evidence. Rows are added as before; a restore replaces the whole database.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
-from agent.store.evidence.declaration import ALL, EVIDENCE
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    from sqlalchemy import Connection
-
-    from agent.store.evidence.declaration import EvidenceTable
+from agent.store.evidence.declaration import ALL, EVIDENCE, EvidenceTable
 
 FUNCTION, LOGIN_FUNCTION = "martensight_refuse", "martensight_login"
 REFUSAL = "is evidence: it is neither changed nor deleted"

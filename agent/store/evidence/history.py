@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func
 from sqlalchemy import select as select_columns
@@ -19,11 +21,6 @@ from agent.store.evidence import audit_log
 from agent.store.evidence.audit_log import TrailEntry
 from agent.store.sites.sites import name_of
 from agent.store.tables import AgentRow, TrailRow
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-    from datetime import datetime
-
 
 _COLUMNS = ("id", "at", "actor", "act", "subject", "facts", "sha256")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
@@ -11,11 +13,6 @@ from sqlmodel import Session, col, select
 from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import audit_log
 from agent.store.tables import AgentRow, Record
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
 
 SPECIFICATIONS = "specifications"
 """Kind of the records of each state of the file of specifications; the subject is the PC."""

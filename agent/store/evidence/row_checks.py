@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy
 from sqlmodel import Session, col, select
@@ -23,12 +24,14 @@ from agent.store.evidence.acts import (
     ODD,
     ActIndex,
     RowReader,
+    Stated,
     compare,
     fold,
     get_author,
     name_odd,
     show,
 )
+from agent.store.evidence.audit_log import TrailEntry
 from agent.store.evidence.declaration import CHANGEABLE, EVIDENCE, format_place
 from agent.store.people.label_decisions import FOR_ORDERS, IMPORTED, signed_by_program
 from agent.store.results import stored_facts
@@ -50,14 +53,8 @@ from agent.store.tables import (
 )
 from agent.store.work.file_states import State, chunks
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from agent.store.evidence.acts import Stated
-    from agent.store.evidence.audit_log import TrailEntry
-
-    Further = Callable[[str, Mapping[str, Any]], Iterator[str]]
-    """Comparison of a row that is as its acts state it, which a table alone needs."""
+Further = Callable[[str, Mapping[str, Any]], Iterator[str]]
+"""Comparison of a row that is as its acts state it, which a table alone needs."""
 
 
 LIVE, REVIEW = "live", "review"

@@ -14,16 +14,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Boolean, Float, Integer
+from sqlalchemy import Boolean, ColumnElement, Float, Integer
 from sqlmodel import Session, col, select
 
 from agent.store.evidence import audit_log
 from agent.store.evidence.acts import name_odd
+from agent.store.evidence.audit_log import TrailEntry
 from agent.store.evidence.declaration import ALL, CHANGEABLE, EVIDENCE, EvidenceTable
 from agent.store.sites.site_scope import get_site, unindexed
 from agent.store.tables import (
@@ -35,6 +37,7 @@ from agent.store.tables import (
     PlaceRow,
     PreparationRow,
     ResultRow,
+    Row,
     SourceRow,
     SpecimenRow,
     TrailRow,
@@ -42,15 +45,6 @@ from agent.store.tables import (
 )
 from agent.store.work.file_states import NOT_A_FILE, OVERWRITTEN, VANISHED, State
 from agent.watch.listing import Kind, classify_name
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from sqlalchemy import ColumnElement
-
-    from agent.store.evidence.audit_log import TrailEntry
-    from agent.store.tables import Row
-
 
 ORIGINAL = "original"
 """Key of artefacts that pruning changes."""

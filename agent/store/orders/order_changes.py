@@ -6,8 +6,10 @@ a caller also sweeps through all orders.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import case, func
 from sqlmodel import Session, col, select
@@ -26,10 +28,6 @@ from agent.store.tables import (
     TrailRow,
 )
 from agent.store.work.file_states import chunks
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-    from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)

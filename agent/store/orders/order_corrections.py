@@ -5,9 +5,11 @@ Each act is one transaction and is in the audit log.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import and_
 from sqlmodel import Session, col, select
@@ -16,19 +18,13 @@ from agent.errors import UsageError
 from agent.settings import PROCESS_COLUMNS
 from agent.store.engine import reading, writing
 from agent.store.evidence import audit_log, quality_records, seals
+from agent.store.evidence.audit_log import TrailEntry
 from agent.store.evidence.declaration import CHANGEABLE
 from agent.store.orders import order_naming, orders, specimens
 from agent.store.orders.specimens import OrderRepository, hasten
 from agent.store.people import labels
 from agent.store.tables import MicrographRow, ResultRow, SpecimenRow, TrailRow
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from agent.store.evidence.audit_log import TrailEntry
-
 
 ASSIGNED = "field.assigned"
 PLACE, BEFORE = "place", "was"

@@ -5,8 +5,9 @@ A claim keeps the order undecided until a lead settles it, whatever happens to t
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from sqlmodel import Session, col, select
 
@@ -16,11 +17,6 @@ from agent.store.evidence.acts import append_act
 from agent.store.orders import specimens
 from agent.store.orders.specimens import OrderRepository
 from agent.store.tables import MicrographRow, OrderClaimRow, OrderRow
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
-
 
 CLAIMED = "order.claimed"
 """Act of the audit log: something names an order for a field that does not belong to it."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import func, or_, true
 from sqlmodel import Session, col, select
 
+from agent.store.engine import AgentIdentity
 from agent.store.evidence import quality_records
 from agent.store.orders import order_naming, specimens
+from agent.store.orders.order_naming import OrderClaim
 from agent.store.results.micrograph_views import MicrographView, of_micrographs
 from agent.store.sites.sites import CLOCK_SET, find_steady_at
 from agent.store.tables import (
@@ -22,12 +25,6 @@ from agent.store.tables import (
     ResultRow,
     SpecimenRow,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from agent.store.engine import AgentIdentity
-    from agent.store.orders.order_naming import OrderClaim
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
 
 from sqlalchemy import func, or_, update
 from sqlmodel import Session, col, select
@@ -10,6 +12,7 @@ from sqlmodel import Session, col, select
 from agent.store.engine import reading, writing
 from agent.store.evidence import audit_log, quality_records
 from agent.store.evidence.acts import append_act
+from agent.store.evidence.audit_log import TrailEntry
 from agent.store.evidence.declaration import LATE, LIST_COLUMNS, LIST_FACTS
 from agent.store.orders import order_naming, specimens
 from agent.store.orders.order_views import (
@@ -42,12 +45,6 @@ from agent.store.tables import (
     TrailRow,
 )
 from agent.store.work.file_states import Lane, chunks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from datetime import date, datetime
-
-    from agent.store.evidence.audit_log import TrailEntry
 
 
 class SpecificationVersions(OrderRepository):

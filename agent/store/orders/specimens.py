@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlmodel import Session, col, select
 
@@ -21,6 +21,7 @@ from agent.store.evidence.acts import append_act
 from agent.store.evidence.declaration import NOT_BEFORE, RELEASED_AFTER
 from agent.store.people.label_decisions import with_urgency
 from agent.store.tables import (
+    ContentRow,
     MicrographRow,
     OrderRow,
     PathRow,
@@ -31,10 +32,6 @@ from agent.store.tables import (
 )
 from reports import gettext as _
 from reports import marked
-
-if TYPE_CHECKING:
-    from agent.store.tables import ContentRow
-
 
 CLOCK_OF_FILES = timedelta(days=1)
 """How long before a specimen's first field a file of it may have been changed."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, or_
 from sqlmodel import col, select
@@ -20,11 +22,6 @@ from agent.store.evidence.acts import append_act
 from agent.store.orders import specimens
 from agent.store.tables import OrderRow, StatementFile, StatementRow, TrailRow
 from agent.store.work.file_states import chunks
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-    from datetime import datetime
-
 
 FROZEN, FILED = "statement.frozen", "statement.filed"
 """Acts of the audit log: a statement, and a file made from it."""

@@ -7,9 +7,10 @@ that is not plain ASCII, and no row is missed: the caller compares what passed w
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import (
     BindParameter,
@@ -33,9 +34,6 @@ from agent.store.engine import Repository, reading, writing
 from agent.store.numbers import letters_key, number_key
 from agent.store.tables import ContentRow, PathRow, SourceRow
 from agent.store.work.file_states import VANISHED, State
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 class has_unfolded(FunctionElement[bool]):  # noqa: N801 - spelt as SQL functions are

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from sqlmodel import Session, col, select, update
 
@@ -21,9 +21,6 @@ from agent.store.numbers import account_key
 from agent.store.people.auth import AttemptCounter
 from agent.store.people.label_decisions import is_own_name
 from agent.store.tables import Account, Login, SavedView, SiteRow
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)

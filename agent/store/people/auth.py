@@ -11,17 +11,13 @@ import threading
 import unicodedata
 from base64 import b64encode
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import ARGON2_VERSION
 
 from agent.errors import AgentError, UsageError
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 ROLES = ("viewer", "reviewer", "lead", "admin")
 """Each has the rights of those before it: read; decide; release; manage accounts."""

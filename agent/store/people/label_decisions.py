@@ -12,20 +12,16 @@ The queue is ranked by reason, then by probability; urgent orders come first.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - pydantic reads it
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from agent.errors import AgentError, UsageError
 from agent.store.numbers import person_key
+from agent.store.tables import ResultRow
 from agent.triage import Handling, Reason, get_weightiest
 from reports.vocabulary import Answered
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from agent.store.tables import ResultRow
-
 
 GIVEN_REFERENCE = "reference value"
 """Stratum of a micrograph that was added with a reference value, not with a label of the lab."""

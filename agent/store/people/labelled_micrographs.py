@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy
 from sqlmodel import Session, col, func, select
@@ -23,10 +25,6 @@ from agent.store.sites.site_scope import unindexed
 from agent.store.tables import LabelRow, MicrographRow, ResultRow, SourceRow
 from agent.store.work.file_states import chunks
 from agent.triage import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ first.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from sqlalchemy import and_, func
 from sqlalchemy import select as select_columns
@@ -35,11 +37,6 @@ from agent.store.people.label_decisions import (
 from agent.store.tables import LabelRow, MicrographRow, ResultRow, TrailRow
 from agent.triage import Reason
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
-
 
 UNDO = "undo"
 DOUBT = "doubt"

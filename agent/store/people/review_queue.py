@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Text, cast, func, or_
 from sqlmodel import Session, col, select
@@ -27,10 +29,6 @@ from agent.store.results.micrograph_views import (
 from agent.store.tables import MicrographRow, ResultRow, SourceRow
 from agent.store.work.file_status import count_to_review
 from agent.triage import Handling, Reason, sort_reasons
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
 
 
 def _list(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Text, case, cast, func, literal_column
@@ -27,10 +28,6 @@ from agent.store.tables import (
 )
 from agent.store.work.file_states import State
 from agent.triage import Handling, Reason
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
 
 OPEN = (State.SETTLING, State.QUEUED, State.PROCESSING, State.FAILED, State.SET_ASIDE)
 """States of files that are not finished, or that need an operator."""

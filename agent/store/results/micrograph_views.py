@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime  # noqa: TC003 - pydantic reads it
+from datetime import datetime
 from functools import cache
 from operator import itemgetter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import sqlalchemy
 from sqlmodel import Session, col
 
-from agent.needles import NeedleField  # noqa: TC001 - pydantic reads it
+from agent.needles import NeedleField
 from agent.settings import PROCESS_COLUMNS
 from agent.store.people import label_decisions, labels
-from agent.store.people.label_decisions import LabelView  # noqa: TC001 - pydantic reads it
+from agent.store.people.label_decisions import LabelView
 from agent.store.results import stored_facts
 from agent.store.results.stored_facts import (
     NOT_FROZEN,
@@ -30,10 +31,6 @@ from agent.store.work.file_states import chunks
 from agent.triage import Handling, Reason
 from model import AnswerFacts
 from reports import Message, read_message
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
 
 CHUNK = 400
 NEEDLES_MESSAGE = "needles_message"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from sqlmodel import Session, col, select
 
@@ -15,11 +16,6 @@ from agent.store.evidence.acts import append_act
 from agent.store.people.labels import micrograph_of
 from agent.store.tables import MicrographRow, NeedleFieldRow, NeedleMeasurementRow
 from agent.store.work.file_states import chunks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
-
 
 MEASURED, WITHDRAWN = "needle.measured", "needle.withdrawn"
 """Acts of the audit log."""

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import date, datetime
 
 from sqlmodel import Session, col, func, select
 
 from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence.acts import append_act
 from agent.store.tables import NightRow
-
-if TYPE_CHECKING:
-    from datetime import date, datetime
-
 
 HEAD_LETTERS = 16_384
 """Letters of a night's facts that a list of nights reads: the summary is at the top."""

@@ -7,8 +7,10 @@ result, and closed together with the detected pairs.
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import case, or_
 from sqlalchemy.orm import aliased
@@ -19,11 +21,6 @@ from agent.store.engine import Repository, insert_for, reading, writing
 from agent.store.evidence import audit_log, quality_records
 from agent.store.tables import MicrographRow, OrderRow, PlaceRow, SamePlaceRow, SiteRow, SpecimenRow
 from agent.store.work.file_states import chunks
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-    from datetime import datetime
-
 
 LATE = 1000
 """Numbers before the newest known one that are read again: rows may be committed out of order."""

@@ -5,14 +5,17 @@ A result is never overwritten: another bundle's answer is an additional row.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, literal_column, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from agent.errors import UsageError
+from agent.needles import NeedleField
 from agent.settings import PROCESS_COLUMNS
 from agent.store.engine import AgentIdentity, Repository, reading, write_retrying, writing
 from agent.store.evidence import audit_log, quality_records, seals
@@ -31,16 +34,9 @@ from agent.store.results.micrograph_views import (
 )
 from agent.store.tables import ContentRow, MicrographRow, NeedleFieldRow, ResultRow
 from agent.store.work import file_status
+from agent.triage import TriageVerdict
+from model import Prediction
 from reports import compose_ood_message
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from agent.needles import NeedleField
-    from agent.triage import TriageVerdict
-    from model import Prediction
-
 
 ACT = "micrograph.described"
 

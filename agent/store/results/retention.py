@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import ColumnElement, exists
 from sqlmodel import Session, col, select
@@ -34,11 +36,6 @@ from agent.store.tables import (
 )
 from agent.store.work.file_states import chunks
 from agent.triage import Handling
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-    from datetime import datetime
-
 
 CHUNK = 400
 

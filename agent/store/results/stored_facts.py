@@ -6,17 +6,17 @@ another scale names that scale among its thresholds, with the record that proves
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
+from collections.abc import (
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import pydantic
 
 from reports import Message, read_message
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
 
 Box = tuple[int, int, int, int]
 NOT_FROZEN = pydantic.Field(exclude=True)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
@@ -52,10 +53,6 @@ from agent.store.search.search_terms import (
 from agent.store.search.search_updates import WORDS
 from agent.store.tables import MicrographRow, ResultRow, SearchEntry
 from agent.store.work.file_states import chunks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
 
 MOST_COUNTED = 10_000
 SAMPLED, DENSE = 2000, 0.05

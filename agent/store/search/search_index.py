@@ -8,7 +8,8 @@ and everything is computed again.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, and_, inspect, text
 from sqlalchemy import select as select_columns
@@ -17,6 +18,7 @@ from sqlmodel import Session, col, select
 from agent.settings import PROCESS_COLUMNS
 from agent.store.engine import insert_for
 from agent.store.people import label_decisions, labels
+from agent.store.people.label_decisions import LabelView
 from agent.store.search.search_terms import join_terms
 from agent.store.search.search_updates import WORDS, is_laid
 from agent.store.sites.site_scope import SiteSession
@@ -31,11 +33,6 @@ from agent.store.tables import (
 )
 from agent.store.work.file_states import chunks
 from agent.triage import Handling, Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from agent.store.people.label_decisions import LabelView
 
 WAITING, AUTOMATIC, NOT_ASSESSED = "waiting", "automatic", "not_assessed"
 CONFIRMED, CORRECTED, LABELLED = "confirmed", "corrected", "labelled"

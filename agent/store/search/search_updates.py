@@ -6,17 +6,13 @@ commits. Tables are known by name here: a command that only reads makes none of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
 from sqlalchemy import Connection, event, inspect
+from sqlmodel import Session
 
 from agent.store.sites.site_scope import SiteSession
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sqlmodel import Session
-
 
 _MICROGRAPHS, _CONTENTS = "search_micrographs", "search_contents"
 _NUMBERS = {"micrograph": "id", "result": "micrograph_id", "label": "micrograph_id"}

@@ -6,19 +6,14 @@ A heartbeat carries a few facts of its PC, so a list of 200 PCs is one query.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.site_time import compute_age
-from agent.store import is_absent
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
-
-    from agent.store import AgentSeen, Rollout, RolloutHost
+from agent.store import AgentSeen, Rollout, RolloutHost, is_absent
 
 KEY = "fleet"
 """Key of these facts in a heartbeat."""

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from agent.settings import find_pc_name
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from agent.store import Store
-
+from agent.store import Store
 
 KEPT_COPIES = (
     "*.before-schema-*",

@@ -12,16 +12,12 @@ created and removed like the guards on evidence.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from sqlalchemy import Connection, inspect, text
 
 from agent.store.sites.site_scope import EVERY_SITE, GROUPED, POSTGRESQL_SETTING
 from agent.store.tables import PER_SITE, REFERRING, load_metadata
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 OWN, EVERY = "martensight_own_site", "martensight_every_site"
 """Policies of each table: rows of the session's site, and reading those of all."""

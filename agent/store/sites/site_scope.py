@@ -9,13 +9,27 @@ see `site_guards`. An engine that was not bound reaches no table of a site.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from sqlalchemy import Integer, and_, column, event, exists, inspect, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    and_,
+    column,
+    event,
+    exists,
+    inspect,
+    or_,
+    select,
+)
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import with_loader_criteria
+from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
+from sqlalchemy.orm import Session as AnySession
 from sqlalchemy.orm.interfaces import CompileStateOption
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import InternalTraversal
@@ -23,13 +37,6 @@ from sqlmodel import Session, col
 
 from agent.errors import AgentError
 from agent.store.tables import PER_SITE, SITE, Account, OfGroup, OfSite, PromotionRow, SiteRow
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sqlalchemy import ColumnElement, Connection, Engine
-    from sqlalchemy.orm import ORMExecuteState
-    from sqlalchemy.orm import Session as AnySession
 
 EVERY_SITE: Final = 0
 """Value of `SITE` with which rows of all sites are read, and none is written."""

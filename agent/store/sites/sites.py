@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from sqlalchemy import Engine, or_, text
 from sqlmodel import Session, col, func, select
@@ -23,12 +24,7 @@ from agent.store.engine import (
 from agent.store.evidence import audit_log, quality_records
 from agent.store.results.stored_facts import NOT_FROZEN
 from agent.store.sites.site_scope import EVERY_SITE, bind
-from agent.store.tables import AgentRow, ContentRow, SiteRow, SourceRow, TrailRow
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
-    from agent.store.tables import NightRow, Record
+from agent.store.tables import AgentRow, ContentRow, NightRow, Record, SiteRow, SourceRow, TrailRow
 
 
 @dataclass(frozen=True, slots=True)

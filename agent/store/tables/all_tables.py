@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from sqlalchemy import MetaData
 
 from agent.store import tables
 from agent.store.tables.base import Row
-
-if TYPE_CHECKING:
-    from sqlalchemy import MetaData
 
 PER_SITE: Final = frozenset(
     {

@@ -7,24 +7,17 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, literal_column, update
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from agent.store.search.search_updates import note_contents
 from agent.store.tables import ContentRow, PathRow, SourceRow
-from agent.store.work.file_states import AT_ONCE, OVERWRITTEN, VANISHED, State, rest
+from agent.store.work.file_states import AT_ONCE, OVERWRITTEN, VANISHED, Claim, State, rest
 from agent.watch import locate
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
-    from datetime import datetime
-
-    from sqlmodel import Session
-
-    from agent.store.work.file_states import Claim
 
 
 def identify(

@@ -9,21 +9,17 @@ attempt was counted before it began. A worker that lost its lease changes nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence  # noqa: TC003 - pydantic reads it
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 from agent.errors import FileCode
 from agent.store.results.stored_facts import NOT_FROZEN
+from agent.store.tables import ContentRow
 from agent.watch import ListedFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from agent.store.tables import ContentRow
 
 RETRY_AFTER = (
     timedelta(minutes=1),

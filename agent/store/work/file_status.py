@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, column, false, func, or_, table, true
 from sqlmodel import Session, col, select
 
+from agent.store.engine import AgentIdentity
 from agent.store.orders.unread_names import (
     NamedOrder,
     find_listed_again,
@@ -26,12 +29,6 @@ from agent.store.work.file_states import (
     chunks,
     rest,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from agent.store.engine import AgentIdentity
 
 RETRIABLE = (State.FAILED, State.SET_ASIDE, State.IGNORED)
 UNUSED = (State.SET_ASIDE, State.IGNORED)

@@ -6,15 +6,17 @@ was read they are a new version, linked to the one before.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, update
 from sqlmodel import Session, col, select
 
 from agent.store.engine import AgentIdentity, Repository, reading, write_retrying, writing
 from agent.store.evidence import audit_log
+from agent.store.orders.unread_names import NamedOrder
 from agent.store.sites import sites
 from agent.store.tables import ContentRow, PathRow, SourceRow
 from agent.store.work import file_status
@@ -31,14 +33,7 @@ from agent.store.work.file_states import (
     chunks,
     rest,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from agent.store.orders.unread_names import NamedOrder
-    from agent.watch import ListedFile
-
+from agent.watch import ListedFile
 
 NO_PROCESS_DATA: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 

@@ -5,22 +5,18 @@ A job that stopped without an outcome stays open; the process that starts the ne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import update
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from agent.site_time import compute_age
 from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.tables import Job
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sqlmodel.sql.expression import SelectOfScalar
-
 
 CANCELLED_BY, SEEN_AT = "cancelled_by", "seen_at"
 """Facts of an open job: who cancelled it, and the time of its last report."""

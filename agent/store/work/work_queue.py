@@ -6,11 +6,12 @@ the file.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import update
 from sqlmodel import Session, col, select
@@ -20,6 +21,7 @@ from agent.store.engine import AgentIdentity, Repository, reading, write_retryin
 from agent.store.evidence import seals
 from agent.store.orders.order_naming import ClaimedPlace, OrderNaming
 from agent.store.results import results
+from agent.store.results.results import MicrographResult
 from agent.store.tables import ContentRow, PathRow, SourceRow
 from agent.store.work import deduplication, file_status
 from agent.store.work.deduplication import hand_over, known_by_hash
@@ -40,11 +42,6 @@ from agent.store.work.file_states import (
     State,
     rest,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from agent.store.results.results import MicrographResult
 
 
 def claim_due(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Form, Request, Response
@@ -13,23 +14,18 @@ from fastapi.responses import RedirectResponse
 
 import reports
 from agent.errors import SetupError
-from agent.store import SearchQuery
+from agent.store import MicrographView, SearchPage, SearchQuery
 from agent.store.search.search import NEWEST, SORTS
 from agent.web import cookies
 from agent.web.archive import archive_acts
 from agent.web.archive.archive_acts import MOST_IMAGES
 from agent.web.authentication import may_decide, may_lead
+from agent.web.context import WebContext
 from agent.web.orders.order_fields import is_blind, remember_shown
 from agent.web.pages import render_page, request_name
 from agent.web.review.decisions import list_subtypes
 from reports import gettext as _
 from reports import marked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from agent.store import MicrographView, SearchPage
-    from agent.web.context import WebContext
 
 Pairs = list[tuple[str, str]]
 Ids = Annotated[list[str], Form(default_factory=list)]

@@ -7,9 +7,12 @@ import re
 import secrets
 import tempfile
 import zipfile
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from agent.errors import UsageError
@@ -19,21 +22,13 @@ from agent.nightly.page.micrograph_rows import COLUMNS, NEEDLE_COLUMNS, build_re
 from agent.objects import ObjectsUnavailableError
 from agent.roundrobin.campaign import set_up
 from agent.site_time import local_full
-from agent.store import LEADS_DOUBT, NewImage, NewRater
+from agent.store import LEADS_DOUBT, MicrographView, NewImage, NewRater, SearchQuery
 from agent.triage import Reason
+from agent.web.context import WebContext
 from agent.web.orders.order_fields import is_blind, remember_read
 from agent.web.review.decisions import LONGEST_COMMENT
 from reports import gettext as _
 from reports import ngettext
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from fastapi import Response
-
-    from agent.store import MicrographView, SearchQuery
-    from agent.web.context import WebContext
 
 MOST_AT_ONCE = 500
 """Micrographs that one act changes."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.store import SearchQuery
+from agent.store import MicrographView, SearchQuery
 from agent.web import cookies
 from agent.web.api import as_json
 from agent.web.archive import archive_acts, history
@@ -17,9 +17,6 @@ from agent.web.context import LONGEST_NAME, WebContext
 from agent.web.orders.order_fields import is_blind, remember_read
 from agent.web.review.decisions import LONGEST_COMMENT
 from agent.web.schemas import FAULTS, Acts, Hits, Requested, Views
-
-if TYPE_CHECKING:
-    from agent.store import MicrographView
 
 Value = Annotated[
     str | None, Query(max_length=300, description="Sent several times: any of the values.")

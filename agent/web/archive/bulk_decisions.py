@@ -6,9 +6,10 @@ it, what is decided alone is refused, and an act is written whole or not at all.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -22,7 +23,7 @@ from agent.orders.judge.permissions import (
     require_reason,
 )
 from agent.orders.specifications.class_texts import name_criterion
-from agent.store import is_imported
+from agent.store import Decision, MicrographView, SearchQuery, is_imported
 from agent.web import cookies, forms
 from agent.web.archive.archive import (
     OUTCOMES,
@@ -46,11 +47,6 @@ from agent.web.review.images import ruler_of
 from agent.web.review.review_page import seconds_of
 from reports import Choice
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from agent.store import Decision, MicrographView, SearchQuery
 
 RELABEL, ASSIGN = "archive:relabel", "archive:assign"
 """What a signed form of these pages lists."""

@@ -6,15 +6,17 @@ A micrograph that waits for review has no code here, whoever looks: a decision a
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
 import reports
-from agent.features import MOST_POINTS, load_map
+from agent.features import MOST_POINTS, EmbeddingMap, Similar, load_map
 from agent.imaging.crop import public_id as format_public_id
+from agent.store import MicrographFacets, MicrographView
 from agent.web import cookies
 from agent.web.archive.archive import describe_hit, render_hits
 from agent.web.archive.archive_api import to_json
@@ -23,13 +25,6 @@ from agent.web.orders.order_fields import is_blind, remember_read, remember_show
 from agent.web.pages import render_page
 from agent.web.schemas import FAULTS, MapPoints, SimilarHits
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from agent.features import EmbeddingMap, Similar
-    from agent.store import MicrographFacets, MicrographView
-
 
 GRID = 4095
 """Places are sent as whole numbers from 0 to this."""

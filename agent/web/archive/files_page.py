@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request, Response
@@ -13,14 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from agent.store import State
 from agent.web import cookies
 from agent.web.authentication import may_lead, signing_name
-from agent.web.context import LONGEST_NAME
+from agent.web.context import LONGEST_NAME, WebContext
 from agent.web.pages import render_page
 from agent.web.schemas import FAULTS, Queued
 from reports import gettext as _
 from reports import marked
-
-if TYPE_CHECKING:
-    from agent.web.context import WebContext
 
 GROUPS = {
     "failed": (State.FAILED,),

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
@@ -19,7 +20,7 @@ import reports
 from agent.files.csv_export import iter_csv
 from agent.orders.statements.statement import describe_after
 from agent.site_time import local_full
-from agent.store import SIGNED, HistoryQuery
+from agent.store import SIGNED, HistoryQuery, MicrographView, TrailEntry
 from agent.store.orders.statements import AFTER
 from agent.store.results.needles import TIPS
 from agent.web import cookies
@@ -28,11 +29,6 @@ from agent.web.orders.order_fields import is_blind, order_href
 from agent.web.pages import describe_unknown, render_page
 from reports import gettext as _
 from reports import marked
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    from agent.store import MicrographView, TrailEntry
 
 ROWS = 100
 MOST_CHANGED = 20

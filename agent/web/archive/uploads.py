@@ -12,11 +12,12 @@ import re
 import secrets
 import threading
 from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 
@@ -25,14 +26,8 @@ from agent.errors import AgentError, UsageError
 from agent.files.whole_file import PART, flush_folder
 from agent.imaging.crop import public_id
 from agent.settings import PROCESS_KEYS
-from agent.store import State
+from agent.store import FileFate, State, Store
 from agent.watch import ListedFile, find_facts
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
-    from datetime import date, datetime
-
-    from agent.store import FileFate, Store
 
 PARTS = ".parts"
 """Folder of incomplete files; on the same disk, so that a complete one is moved atomically."""

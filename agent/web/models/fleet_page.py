@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -13,7 +15,18 @@ from starlette.concurrency import run_in_threadpool
 
 from agent.retrain.bundle_registry import list_bundles
 from agent.site_time import local
-from agent.store import BY_AGENT, HostState, Ring, RolloutState, assign_rings, is_absent
+from agent.store import (
+    BY_AGENT,
+    HostState,
+    Ring,
+    RingRules,
+    Rollout,
+    RolloutHost,
+    RolloutState,
+    Signature,
+    assign_rings,
+    is_absent,
+)
 from agent.store.people import auth
 from agent.store.sites.fleet import FleetMember, PcState, list_members, list_seen, rollout_to_json
 from agent.web import cookies
@@ -26,13 +39,6 @@ from agent.web.pages import render_page
 from agent.web.schemas import FAULTS, Requested, RolloutAnswer
 from reports import Fact, SignForm, Tone, decimal, marked, ngettext
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime
-
-    from agent.store import RingRules, Rollout, RolloutHost, Signature
-
 
 START, CONTINUE, STOP = "/fleet/rollout", "/fleet/rollout/continue", "/fleet/rollout/stop"
 ROLLOUT_STATES = {

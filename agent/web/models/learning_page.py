@@ -8,7 +8,8 @@ hidden until the decision, so that the decision is learned from.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
@@ -28,7 +29,7 @@ from agent.retrain.label_use import (
     list_known,
 )
 from agent.site_time import local
-from agent.store import LabelledMicrograph, LabelView
+from agent.store import Job, LabelledMicrograph, LabelView, MicrographView
 from agent.store.work.jobs import NO_FACTS
 from agent.web import cookies
 from agent.web.authentication import signing_name
@@ -39,12 +40,6 @@ from agent.web.schemas import FAULTS, JobRequested
 from model import ModelError, read_manifest
 from reports import decimal, marked, percent
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.store import Job, MicrographView
-
 
 USES = {
     Use.TRAINED: marked("used for training"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
@@ -26,6 +28,7 @@ from agent.retrain.bundle_registry import (
 )
 from agent.retrain.impact import find_newest_impact
 from agent.retrain.promotion import SHADOW, GateFlip, has_evidence, load_gate_record
+from agent.store import Promotion, Signature
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import may_lead, who_is
@@ -38,13 +41,6 @@ from agent.web.pages import render_page
 from model import ModelError
 from reports import Fact, Picture, SignForm, Tone, marked
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from agent.store import Promotion, Signature
-
 
 NAME = re.compile(r"\d{8}-[0-9a-f]{8}")
 JOBS = {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from agent.orders.judge.assessed import Assessed, OrderPolicy
 from agent.orders.judge.assessment import assess
 from agent.orders.lead_acts import (
     LeadAct,
@@ -32,11 +34,6 @@ from agent.web.pages import request_name
 from agent.web.review.decisions import LONGEST_COMMENT
 from agent.web.schemas import FAULTS, Order
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from agent.orders.judge.assessed import Assessed, OrderPolicy
 
 
 class ActIn(BaseModel):

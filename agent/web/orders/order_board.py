@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from agent.orders.facts.open_items import OpenItems
 from agent.orders.facts.specimen_facts import LONG_AGO, Conformity
+from agent.orders.judge.assessed import Assessed, OrderPolicy
 from agent.orders.judge.assessment import Position, assess, begin, is_recent, list_touched
 from agent.orders.judge.next_step import Lack, find_lack, find_next_step, list_to_confirm
 from agent.orders.judge.permissions import is_hidden
 from agent.orders.lead_acts import list_possible_names
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime
-
-    from agent.orders.judge.assessed import Assessed, OrderPolicy
-    from agent.store import MicrographView, OrderAge, Store
+from agent.store import MicrographView, OrderAge, Store
 
 MOST_READ, MOST_READ_S = 150, 0.7
 """Orders that one request assesses at most, and the processor time (s) after which it stops."""

@@ -7,8 +7,9 @@ shown nor answered here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
@@ -17,7 +18,11 @@ from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent.errors import UsageError
+from agent.orders.facts.specimen_facts import FieldFacts
+from agent.orders.judge.assessed import AssessedSpecimen
+from agent.orders.judge.judgement_rules import Rules
 from agent.orders.specifications.class_texts import build_class_texts, name_criterion
+from agent.store import Decision, MicrographView
 from agent.web import cookies, forms
 from agent.web.authentication import may_decide, may_lead
 from agent.web.context import WebContext, find, order_rules
@@ -48,14 +53,6 @@ from agent.web.review.images import iter_layers, ruler_of
 from agent.web.review.review_page import seconds_of
 from reports import Choice, Link, Picture, SubtypeChoice, ngettext
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from agent.orders.facts.specimen_facts import FieldFacts
-    from agent.orders.judge.assessed import AssessedSpecimen
-    from agent.orders.judge.judgement_rules import Rules
-    from agent.store import Decision, MicrographView
 
 WIDEST_PX = 352
 """CSS pixels of the widest field: it fits a phone, and three fit side by side at 1280."""

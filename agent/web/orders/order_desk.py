@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request, Response
@@ -33,11 +35,6 @@ from agent.web.review.decisions import LONGEST_COMMENT, LONGEST_WORD
 from agent.web.schemas import FAULTS, Bundles, ListedOrders, Requested
 from reports import Tone, marked
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
-
 
 COLUMNS: Mapping[str, Tone] = {
     NextStep.PROBABLY_OUT: Tone.PROBLEM,

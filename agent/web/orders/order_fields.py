@@ -6,22 +6,17 @@ decision can cover every field that still waits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from urllib.parse import quote, urlencode
 
+from agent.orders.judge.assessed import Assessed, OrderPolicy
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.next_step import list_to_confirm
 from agent.orders.judge.permissions import is_hidden
+from agent.store import MicrographView
 from agent.web.context import WebContext, order_rules
 from agent.web.orders.order_board import map_views
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
-
-    from agent.orders.judge.assessed import Assessed, OrderPolicy
-    from agent.store import MicrographView
-
 
 MOST_FIELDS = 1000
 OF_ONE = ("order", "specimen", "preparation")

@@ -7,24 +7,21 @@ What a reviewer may not see yet of a field is left out, as on the page of the or
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, TypeAlias
 
 import reports
 from agent.orders.facts.specimen_facts import Conformity
+from agent.orders.judge.assessed import Assessed
 from agent.orders.judge.permissions import is_hidden
 from agent.orders.lims.outbox import OUTBOX, WRITTEN
 from agent.orders.statements.statement import PROGRAM, describe_after, list_after
 from agent.orders.statements.trace import iter_fields
 from agent.site_time import local_full
+from agent.store import MicrographView, Store, TrailEntry
 from reports import gettext as _
 from reports import marked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import datetime
-
-    from agent.orders.judge.assessed import Assessed
-    from agent.store import MicrographView, Store, TrailEntry
 
 Event: TypeAlias = "tuple[datetime, str, tuple[str, ...]]"
 """When, what happened as a sentence, and what else belongs to it."""

@@ -5,7 +5,8 @@ Nothing is decided here; the rules of `agent.orders` are evaluated for every vie
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,8 @@ import reports
 from agent.errors import SetupError, UsageError
 from agent.files import pictures
 from agent.orders.facts.possible_fields import load_settled
-from agent.orders.facts.specimen_facts import Conformity, FieldDecision, FieldFacts
+from agent.orders.facts.specimen_facts import Conformity, FieldDecision, FieldFacts, SpecimenFacts
+from agent.orders.judge.assessed import Assessed, AssessedSpecimen
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.next_step import NextStep, find_next_step
 from agent.orders.judge.permissions import (
@@ -32,6 +34,7 @@ from agent.orders.statements.customer_report import find_statement, render_custo
 from agent.orders.statements.statement import plain
 from agent.orders.statements.statement_files import JSON, PDF, read_files
 from agent.orders.statements.trace_page import TONES
+from agent.store import MicrographView, PlacePair, Unassigned
 from agent.store.results.places import BELONGS, DIFFERENT, PlaceSide
 from agent.store.work.file_states import chunks
 from agent.web.authentication import may_decide
@@ -53,14 +56,6 @@ from agent.web.review.images import crop_of, jpeg
 from agent.web.review.needle_page import build_needle_table, describe_order_needles
 from reports import Fact, Link, Tone, marked, statement_time
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    from agent.orders.facts.specimen_facts import SpecimenFacts
-    from agent.orders.judge.assessed import Assessed, AssessedSpecimen
-    from agent.store import MicrographView, PlacePair, Unassigned
-
 
 STATED = (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
 TYPES = {PDF: "application/pdf", JSON: "application/json"}

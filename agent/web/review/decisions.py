@@ -10,25 +10,26 @@ corrected: a request for a reason would reveal it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 import reports
 from agent.errors import UsageError
 from agent.orders.specifications.class_texts import choose_title, label_of
-from agent.store import Decision, DecisionConflictError, voter_of
+from agent.store import (
+    Decision,
+    DecisionConflictError,
+    Expected,
+    LabelView,
+    MicrographView,
+    voter_of,
+)
 from agent.web.context import LONGEST_NAME, WebContext, find
 from agent.web.orders.order_fields import fields_of, given_together, waiting
+from model import Size, Subtype, Taxonomy
 from reports import Choice, SubtypeChoice, marked, number_keys, size_keys
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
-
-    from agent.store import Expected, LabelView, MicrographView
-    from model import Size, Subtype, Taxonomy
-
 
 LONGEST_WORD, LONGEST_CODE = 80, 90
 """Letters of a reason, and of a structure code: two names of 40 and what joins them fit."""

@@ -6,13 +6,17 @@ Archived files never change, so a browser may cache every image permanently.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 from urllib.parse import quote
 
+import numpy as np
 from fastapi import APIRouter, Response
+from numpy.typing import NDArray
 
 from agent.files import pictures
 from agent.imaging.crop import PREVIEW_PX
+from agent.needles import LongNeedle
 from agent.nightly import describe_map, get_palette
 from agent.nightly.page.embedded_images import (
     format_map_alt,
@@ -21,21 +25,12 @@ from agent.nightly.page.embedded_images import (
     parse_training_key,
 )
 from agent.nightly.page.micrograph_cards import list_maps
+from agent.orders.specifications.class_texts import ClassTexts
+from agent.store import MicrographView
 from agent.web.context import UnknownMicrographError, WebContext, find
 from agent.web.orders.order_fields import is_blind
 from reports import Layer, Picture, Ruler, decimal, marked
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from agent.needles import LongNeedle
-    from agent.orders.specifications.class_texts import ClassTexts
-    from agent.store import MicrographView
-
 
 T = TypeVar("T")
 CROP_PX = 1600

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.errors import UsageError
-from agent.store import NewNeedle, signed_by_program
+from agent.store import MicrographView, NeedleMeasurement, NewNeedle, signed_by_program
 from agent.web import cookies
 from agent.web.authentication import may_lead, signing_name, who_is
-from agent.web.context import LONGEST_NAME, UnknownMicrographError, find
+from agent.web.context import LONGEST_NAME, UnknownMicrographError, WebContext, find
 from agent.web.orders.order_desk import is_lead
 from agent.web.review.decisions import NotYoursError
 from agent.web.schemas import FAULTS
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from agent.store import MicrographView, NeedleMeasurement
-    from agent.web.context import WebContext
 
 Tip = Annotated[
     tuple[float, float], Field(description="x and y in pixels of the crop, from its top left.")

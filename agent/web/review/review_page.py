@@ -6,8 +6,9 @@ Everything works by plain links and forms; the script only presses the same butt
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
@@ -26,6 +27,8 @@ from agent.orders.specifications.class_texts import (
     name_criterion,
 )
 from agent.site_time import local
+from agent.store import Decision as StoredDecision
+from agent.store import LabelView, MicrographView
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead
 from agent.web.context import ID, WebContext, find, order_rules
@@ -33,6 +36,7 @@ from agent.web.forms import read_form
 from agent.web.models import learning_page
 from agent.web.models.learning_page import SUGGESTED, is_suggested, list_suggestion_queue
 from agent.web.orders import order_fields
+from agent.web.orders.order_board import Board
 from agent.web.orders.order_fields import (
     confirm_href,
     done_href,
@@ -63,13 +67,6 @@ from agent.web.review.scale_by_reviewer import needs_scale
 from agent.web.review.viewer import build_viewer, find_scaled_reference
 from reports import Card, Choice, Picture, Tone, marked, ngettext, number_keys
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-
-    from agent.store import Decision as StoredDecision
-    from agent.store import LabelView, MicrographView
-    from agent.web.orders.order_board import Board
 
 QUEUE_SHOWN = 200
 STRIP_SHOWN = 40

@@ -8,7 +8,7 @@ so that a server failure loses no rating that was accepted.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
@@ -22,7 +22,7 @@ from agent.roundrobin.campaign import NAME as CAMPAIGN_NAME
 from agent.roundrobin.campaign import image_at, may_show, next_place
 from agent.roundrobin.msa_study import REPORT as ANALYSIS
 from agent.roundrobin.report import FOLDER
-from agent.store import Opinion
+from agent.store import MicrographView, Opinion, Seat
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import says_from_where, who_is
@@ -32,15 +32,9 @@ from agent.web.pages import render_page
 from agent.web.review.decisions import LONGEST_COMMENT, shown
 from agent.web.review.images import CROP_PX, crop_of, jpeg, ruler_of
 from agent.web.review.review_page import seconds_of
-from model import TaxonomyError, taxonomy_from
+from model import Taxonomy, TaxonomyError, taxonomy_from
 from reports import Choice, SubtypeChoice, Tone, number_keys
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.store import MicrographView, Seat
-    from model import Taxonomy
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 TWICE = reports.marked("You have already rated this micrograph. Your first rating was kept.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -19,7 +20,7 @@ from agent.orders.facts.scale_tracing import (
     propose_from_number,
     propose_from_objective,
 )
-from agent.store import BY_REVIEWER
+from agent.store import BY_REVIEWER, MicrographView
 from agent.watch import Calibration, Provenance
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead, signing_name
@@ -30,11 +31,6 @@ from agent.web.review.images import FOR_GOOD, held_of
 from agent.web.schemas import FAULTS
 from reports import decimal
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agent.store import MicrographView
 
 LINE = ("from_x", "from_y", "to_x", "to_y")
 Point = Annotated[

@@ -6,7 +6,8 @@ which nothing is decided.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
@@ -16,6 +17,7 @@ from agent.files import pictures
 from agent.nightly import build_card
 from agent.nightly.page.embedded_images import parse_training_key
 from agent.orders.specifications.class_texts import build_class_texts, describe_codes
+from agent.store import MicrographView
 from agent.web import cookies
 from agent.web.context import UnknownMicrographError, WebContext, find
 from agent.web.orders import order_fields
@@ -26,12 +28,6 @@ from agent.web.review.images import Linked, iter_layers, jpeg, ruler_of
 from agent.web.review.needle_page import build_series
 from reports import Picture, Viewer, marked
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from agent.store import MicrographView
-
 
 PLATE_PX = 2400
 WALL_PX = 260

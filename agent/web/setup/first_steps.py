@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import zoneinfo
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
@@ -18,25 +19,19 @@ import reports
 from agent.errors import AgentError, UsageError
 from agent.files import shares
 from agent.orders import read_specifications
-from agent.settings import read
+from agent.settings import Settings, read
 from agent.settings.writing import write_values
 from agent.store.people import auth
 from agent.watch.listing import list_folder
 from agent.watch.path_metadata import Provenance, propose_pattern
 from agent.web import cookies
 from agent.web.authentication import who_is
-from agent.web.context import UnknownMicrographError
+from agent.web.context import UnknownMicrographError, WebContext
 from agent.web.forms import read_stripped_form
 from agent.web.models.learning_page import MESSAGES, RETRAIN, request_job
 from agent.web.models.model_acts import require_password
 from agent.web.setup.login import require_same
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from agent.settings import Settings
-    from agent.web.context import WebContext
 
 PATH = "/setup"
 COUNTING_S = 10.0

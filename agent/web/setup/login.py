@@ -7,7 +7,7 @@ browser and per address.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import quote, unquote, urlencode
 
 from fastapi import APIRouter, Form, Request, Response
@@ -15,17 +15,15 @@ from fastapi.responses import RedirectResponse
 
 from agent.errors import UsageError
 from agent.site_time import local
+from agent.store import Account
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import COOKIE, LONGEST_LOGIN, Tallies, Tries, Who, who_is
+from agent.web.context import WebContext
 from agent.web.models.model_acts import require_password
 from agent.web.pages import render_page
 from reports import gettext as _
 from reports import marked
-
-if TYPE_CHECKING:
-    from agent.store import Account
-    from agent.web.context import WebContext
 
 LAST_NAME, DEVICE, LOGIN = "last_name", "device", "/login"
 YEAR_S = 365 * 24 * 3600

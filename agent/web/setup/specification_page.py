@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -19,6 +21,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from agent.errors import AgentError, UsageError
+from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.judge.assessment import find_material
 from agent.orders.judge.limit import Direction, find_bound, has_sizes, limit_at
 from agent.orders.lead_acts import (
@@ -52,15 +55,9 @@ from agent.web.orders.order_acts import is_sent_by_lead
 from agent.web.pages import render_page
 from agent.web.setup.first_steps import describe_unwritable
 from agent.web.setup.taxonomy_page import find_examples
+from model import Subtype, Taxonomy
 from reports import gettext as _
 from reports import marked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from agent.orders.judge.assessed import OrderPolicy
-    from model import Subtype, Taxonomy
 
 SPECIFICATIONS = "/specifications"
 SPECIFIED = "specified"

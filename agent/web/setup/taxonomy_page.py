@@ -7,10 +7,12 @@ shown instead.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -30,6 +32,7 @@ from agent.orders.specifications.taxonomy_changes import (
     write_taxonomy,
 )
 from agent.settings.writing import write_values
+from agent.store import MicrographView
 from agent.watch.listing import list_folder
 from agent.web import cookies
 from agent.web.authentication import may_decide, signing_name, who_is
@@ -46,6 +49,7 @@ from agent.web.setup.first_steps import (
 from model import (
     ModelError,
     SubtypeDraft,
+    Taxonomy,
     TaxonomyDraft,
     TaxonomyError,
     draft_from_taxonomy,
@@ -55,13 +59,6 @@ from model import (
 )
 from model.class_names import compose_name
 from reports import gettext as _
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from agent.store import MicrographView
-    from model import Taxonomy
 
 
 class ProposalIn(BaseModel):

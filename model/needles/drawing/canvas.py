@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 PIXEL_UM = 0.2
 """Scale of all drawings for training, µm per pixel, and of the network's input."""

@@ -7,17 +7,14 @@ not learn one look. They are assumptions, not measurements.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 from model.needles.drawing import materials
 from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas, degrade, draw_soft_field
 from model.needles.drawing.plates import Population, fill_packets, scatter
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from numpy.typing import NDArray
 
 NEEDLE_FREE_SHARE, MIXED_SHARE = 0.2, 0.12
 """Shares of fields without needles and of fields with needles in a part only."""

@@ -7,22 +7,18 @@ texture of real micrographs without needles.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 from model.needles.drawing import materials
 from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas, draw_soft_field, to_fixed
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    Plane = NDArray[np.float32]
+Plane = NDArray[np.float32]
 
 GRAIN_UM = (14.0, 130.0)
 LEAST_PX = 6.0

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from model.needles.drawing.canvas import NeedleCanvas, draw_soft_field
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.random import Generator
-    from numpy.typing import NDArray
 
 
 def draw_pearlite(rng: Generator, side: int) -> NDArray[np.uint8]:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas
 from model.needles.drawing.materials import draw_cells
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
 
 STATIONS = np.linspace(0, 1, 15)
 """Points along the axis at which the outline is known, 0 and 1 are the tips."""

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.boxes import Box, overlap
 from agent.imaging.scale_bar.bars.chequered import are_cells
@@ -22,11 +23,6 @@ from agent.imaging.scale_bar.bars.line import (
 )
 from agent.imaging.scale_bar.bars.lines import find_lines
 from agent.imaging.scale_bar.bars.planes import COLOUR_PLANE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 _LOOKED_AT = 2.5  # rank above which a candidate's evenness is measured
 _MIDDLING = 0.6  # evenness between that of needles (half of them below 0.35) and of bars

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.imaging.boxes import find_runs
+from agent.imaging.boxes import Box, find_runs
 from agent.imaging.scale_bar.bars.line import Line
 from agent.imaging.scale_bar.bars.planes import compute_median, compute_share
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-
-    Plane = NDArray[Any]  # (h, w) grey
-    Run = tuple[int, int]  # first column and end
+Plane = NDArray[Any]  # (h, w) grey
+Run = tuple[int, int]  # first column and end
 
 _AROUND_PX = 8  # by which the ends of a sampled box may be off
 _LEAST_PX = 30  # of a bar

@@ -4,20 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.imaging.scale_bar.bars.line import Line, measure_colour
+from agent.imaging.boxes import Box
+from agent.imaging.scale_bar.bars.line import FoundBar, Line, measure_colour
 from agent.imaging.scale_bar.bars.line_length import measure_between_ticks
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.bars.line import FoundBar
-
-    Profile = NDArray[Any]  # (n,) grey values by which columns differ from the ink
+Profile = NDArray[Any]  # (n,) grey values by which columns differ from the ink
 
 _LEAST_PX = 24  # length of a line
 _REACH_PX = 12  # columns beyond an end that are compared

@@ -7,24 +7,19 @@ line that stands upright. A drawn figure is mirrored about its middle; texture i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.imaging.boxes import overlap
+from agent.imaging.boxes import Box, overlap
 from agent.imaging.scale_bar.bars.line import Line, compute_distance
 from agent.imaging.scale_bar.labels.bar_label import BarLabel, LabelledLine
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-
-    Plane = NDArray[Any]  # (h, w) grey, or a mask
+Plane = NDArray[Any]  # (h, w) grey, or a mask
 
 _LEAST_CONTRAST = 40  # between ink and paper, in grey values
 _INKED = 0.5  # share of the paper-to-ink distance from which a pixel is ink …

@@ -7,21 +7,16 @@ single row of words in its middle and room on both sides.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from agent.imaging.boxes import Box
 from agent.imaging.scale_bar.bars.planes import find_parts
+from agent.imaging.scale_bar.labels.lengths import Length
 from agent.imaging.scale_bar.labels.ocr import read_lengths
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.labels.lengths import Length
 
 _STEP = 2  # search in every second row and column
 _STRAIGHT = 37  # columns: shortest straight top of a block

@@ -6,11 +6,13 @@ A frame around words is one too, but not empty.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.imaging.boxes import find_runs
+from agent.imaging.boxes import Box, find_runs
 from agent.imaging.scale_bar.bars.chequered import are_cells
 from agent.imaging.scale_bar.bars.line import Line
 from agent.imaging.scale_bar.bars.planes import (
@@ -20,14 +22,7 @@ from agent.imaging.scale_bar.bars.planes import (
     compute_share,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-
-    Plane = NDArray[Any]  # (h, w) grey
+Plane = NDArray[Any]  # (h, w) grey
 
 _ENDS_PX = 8  # by which the ends of two rims may differ; they are searched in every fourth column
 _CONTRAST = 40  # grey values between the outline and the paper

@@ -5,19 +5,15 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.imaging.boxes import overlap, union, within
+from agent.imaging.boxes import Box, overlap, union, within
 from agent.imaging.readers.channels import largest
 from agent.imaging.scale_bar.bars.planes import COLOUR_PLANE
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
 
 LUMA = np.array([0.299, 0.587, 0.114])  # JPEG keeps it to the pixel, colour to two
 _LUMA_CONTRAST = 60  # grey values below which only colour shows a line

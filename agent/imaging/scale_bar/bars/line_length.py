@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.boxes import Box, find_runs
-from agent.imaging.scale_bar.bars.line import EVEN, find_even_columns, is_pale, measure_colour
+from agent.imaging.scale_bar.bars.line import EVEN, Line, find_even_columns, is_pale, measure_colour
 from agent.imaging.scale_bar.bars.planes import COLOUR_PLANE
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from agent.imaging.scale_bar.bars.line import Line
 
 _FURTHER = 0.35  # of a pixel: largest extension of a detected end
 _EXACT_ROOM = 60  # grey values from an exact ink that anti-aliasing leaves

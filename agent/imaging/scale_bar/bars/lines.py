@@ -7,11 +7,13 @@ below along nearly all of its length.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.boxes import Box, find_runs
 from agent.imaging.scale_bar.bars.chequered import are_cells, measure_chequered
@@ -28,12 +30,7 @@ from agent.imaging.scale_bar.bars.planes import (
     find_parts,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    Plane = NDArray[Any]  # (h, w) grey
+Plane = NDArray[Any]  # (h, w) grey
 
 _STEP = 4  # columns: search in every fourth, measurement in all
 _MOST = 160  # measured candidates of one mask, the longest first

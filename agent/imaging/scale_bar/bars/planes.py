@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from agent.imaging.boxes import Box
 
-    Plane = NDArray[Any]  # (h, w) grey
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
+Plane = NDArray[Any]  # (h, w) grey
 
 
 ROWS = 64  # per block, so that a block stays in the processor's cache

@@ -4,25 +4,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.imaging.boxes import find_runs, union
+from agent.imaging.boxes import Box, find_runs, union
 from agent.imaging.readers.channels import largest
 from agent.imaging.scale_bar.bars.planes import COLOUR_PLANE, find_parts
 from agent.imaging.scale_bar.labels.letters import detect_rows
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-
-    Plane = NDArray[Any]  # (h, w) grey
+Plane = NDArray[Any]  # (h, w) grey
 
 _STEP, _LARGE_STEP, _LARGE_PX = 2, 3, 1400  # rows and columns searched; of pictures as wide
 _EVEN = 10  # grey values that compression leaves of one colour

@@ -8,20 +8,16 @@ part was found goes on in its rows, and a figure with a grain at an end is longe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.imaging.scale_bar.bars.line import LUMA
+from agent.imaging.scale_bar.bars.line import LUMA, FoundBar
 from agent.imaging.scale_bar.bars.line_length import SAME
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from agent.imaging.scale_bar.bars.line import FoundBar
-
-    Off = NDArray[Any]  # (h, w) distance to the ink, in distances from ink to paper
-    Measured = tuple[tuple[float, ...], tuple[int, int]]  # lengths; columns of the ends
+Off = NDArray[Any]  # (h, w) distance to the ink, in distances from ink to paper
+Measured = tuple[tuple[float, ...], tuple[int, int]]  # lengths; columns of the ends
 
 _SAME, _SAME_PX = 0.01, 1.05  # by which two measurements of one length differ at most
 _OF_TIPS = 0.03  # the same of an arrow, whose tips are less than a pixel wide

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.imaging.boxes import find_runs
+from agent.imaging.boxes import Box, find_runs
+from agent.imaging.scale_bar.bars.line import FoundBar
 from agent.imaging.scale_bar.matching import TICKED
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.bars.line import FoundBar
 
 _OF_INK = 40  # grey values that compression leaves of one colour
 _INSET_HEIGHTS, _OF_PICTURE = 2.5, 0.4  # heights of bar and words; share of the picture

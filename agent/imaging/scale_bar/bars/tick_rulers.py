@@ -4,24 +4,20 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from agent.imaging.boxes import Box
 from agent.imaging.scale_bar.bars.line import Line, translate
 from agent.imaging.scale_bar.bars.planes import find_parts
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-
-    Plane = NDArray[Any]  # (h, w) grey
-    Ticks = NDArray[Any]  # (n, 5): x, y, width, height, area
+Plane = NDArray[Any]  # (h, w) grey
+Ticks = NDArray[Any]  # (n, 5): x, y, width, height, area
 
 _LEAST_TICKS = 5
 _USUAL_INTERVALS = (4, 5, 10, 20, 25, 50)  # between the ticks of a ruler

@@ -6,12 +6,15 @@ without one costs two erosions of every eighth row.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from agent.imaging.boxes import Box
 from agent.imaging.scale_bar.bars.candidates import find_candidates
 from agent.imaging.scale_bar.bars.figures import find_figure
 from agent.imaging.scale_bar.bars.line import FoundBar, Line, drop_duplicates, measure_colour
@@ -21,16 +24,9 @@ from agent.imaging.scale_bar.bars.second_length import has_other_length
 from agent.imaging.scale_bar.bars.tick_rulers import find_combs
 from agent.imaging.scale_bar.doubts import ends_in_texture, has_hidden_end, has_unsure_label
 from agent.imaging.scale_bar.labels.bar_label import BarLabel, build_label
+from agent.imaging.scale_bar.labels.lengths import Length
 from agent.imaging.scale_bar.labels.ocr import detect_texts, read_lengths
 from agent.imaging.scale_bar.matching import is_believable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.labels.lengths import Length
 
 _STEP = 8  # rows: search in every eighth
 _FULL = 200  # grey value of drawn ink in the plane where it is bright, also in a reduced picture

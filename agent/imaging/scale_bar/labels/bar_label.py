@@ -4,23 +4,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.imaging.boxes import overlap
+from agent.imaging.boxes import Box, overlap
 from agent.imaging.readers.channels import largest
 from agent.imaging.scale_bar.bars.line import Line, compute_distance, is_pale
 from agent.imaging.scale_bar.bars.line_length import SAME
+from agent.imaging.scale_bar.labels.lengths import Length
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.labels.lengths import Length
-
-    Plane = NDArray[Any]  # (h, w) grey
+Plane = NDArray[Any]  # (h, w) grey
 
 _ONE_PLACE = 0.3  # share of words that two readings of them have in common
 

@@ -8,11 +8,13 @@ pixels between paper and ink, since JPEG pales thin strokes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.bars.candidates import is_convincing
@@ -54,19 +56,12 @@ from agent.imaging.scale_bar.labels.label_search import (
     lacks_digit,
     render_ink,
 )
-from agent.imaging.scale_bar.labels.lengths import may_lack_digit
+from agent.imaging.scale_bar.labels.lengths import Length, may_lack_digit
 from agent.imaging.scale_bar.labels.letters import extend_to_lost_digits, find_plate_start
 from agent.imaging.scale_bar.labels.ocr import confirms_length, contradicts_length, read_lengths
 from agent.imaging.scale_bar.matching import is_rim, is_stroke
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.scale_bar.labels.lengths import Length
-
-    Plane = NDArray[Any]  # (h, w) grey
+Plane = NDArray[Any]  # (h, w) grey
 
 _LEAST_BELIEF = 0.5  # of 62 real textures without a bar, one in five has such a row …
 _BELIEF_AT_LINE = 0.1  # … and none has one at the usual place next to a likely line

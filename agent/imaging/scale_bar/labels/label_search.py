@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from agent.imaging.boxes import Box
 from agent.imaging.readers.channels import largest, smallest
 from agent.imaging.scale_bar.bars.line import (
     FoundBar,
@@ -21,6 +24,7 @@ from agent.imaging.scale_bar.bars.line import (
 )
 from agent.imaging.scale_bar.bars.planes import COLOUR_PLANE, find_parts
 from agent.imaging.scale_bar.bars.plates import find_plate_inside
+from agent.imaging.scale_bar.labels.lengths import Length
 from agent.imaging.scale_bar.labels.letters import (
     detect_rows,
     extend_to_lost_digits,
@@ -35,15 +39,7 @@ from agent.imaging.scale_bar.labels.ocr import (
 )
 from agent.imaging.scale_bar.matching import build_bar, find_plate_colour, is_stroke, pair_lengths
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.labels.lengths import Length
-
-    Plane = NDArray[Any]  # (h, w) grey
+Plane = NDArray[Any]  # (h, w) grey
 
 _EXACT = 12  # grey values that JPEG changes a drawn colour by
 _LIKELY_RANK, _LEAST_EVEN = 4.8, 0.5  # that few lines of texture reach

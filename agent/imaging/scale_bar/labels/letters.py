@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.readers.channels import largest
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _UNEVEN_PAPER = 0.2  # of the contrast: paper that differs more is the specimen itself
 _PALE = 0.35  # share of the paper-to-ink distance of a thin stroke after JPEG

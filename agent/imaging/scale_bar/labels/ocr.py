@@ -10,10 +10,11 @@ import functools
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.imaging.scale_bar.labels.lengths import (
     Length,
@@ -25,9 +26,6 @@ from agent.imaging.scale_bar.labels.lengths import (
     states_two_numbers,
 )
 from agent.imaging.scale_bar.labels.letters import FAR_BEFORE
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _DETECTOR_PX = 640  # limit of the detector; larger pictures are reduced to it
 _DETECTOR_AREA_PX = 100_000  # run time is proportional to area: about 60 ms on one core
