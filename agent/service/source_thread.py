@@ -15,7 +15,7 @@ from agent.errors import StoreError
 from agent.orders.facts.order_policy import build_provenance, is_urgent
 from agent.service.health.problems import Problems
 from agent.settings import Source
-from agent.store import NOT_A_FILE, SourceHealth, Store, StoreFaultError
+from agent.store import NOT_A_FILE, NOT_A_PICTURE, SourceHealth, Store, StoreFaultError
 from agent.watch import (
     EventListener,
     Kind,
@@ -33,7 +33,6 @@ GATHER_S = 0.05  # one copy rings many times
 AGAIN_S = (1.0, 2.0, 5.0, 10.0)  # after a fault of the database or a bug of ours
 AT_ONCE = 1000  # rows in one transaction, so that others may write in between
 FRESH_AT_MOST = 64  # more files of a source that wait are a backlog; a fresh one goes before them
-NOT_A_PICTURE = "not_a_picture"
 
 
 def build_watcher(

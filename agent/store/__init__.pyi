@@ -62,6 +62,7 @@ from .engine import (
 )
 from .work.file_states import (
     NOT_A_FILE as NOT_A_FILE,
+    NOT_A_PICTURE as NOT_A_PICTURE,
     OVERWRITTEN as OVERWRITTEN,
     VANISHED as VANISHED,
     Claim as Claim,

@@ -21,7 +21,7 @@ from agent.orders.facts.process_data import collect_keys, read_notes
 from agent.service.composition import make_pipeline
 from agent.service.jobs.exchange import take_lists
 from agent.settings import read as read_settings
-from agent.store import Decision
+from agent.store import NOT_A_PICTURE, Decision
 from agent.watch import ListedFile, Provenance
 from agent.watch.listing import list_folder
 
@@ -107,14 +107,18 @@ class Bench(OrderingLab):
         settings = read_settings(self.folder / "agent.toml")
         for source in settings.sources:
             folder = self.folder / source.folder
-            found = dict(sorted(list_folder(folder).pictures.items()))
+            listing = list_folder(folder)
+            found = dict(sorted(listing.pictures.items()))
             files = [ListedFile(source.name, folder, name, *facts) for name, facts in found.items()]
             fixed = source.fixed_process_data()
             self.store.sources.note_reading(
                 source.name, str(folder), pattern=source.pattern, fixed=fixed
             )
             self.store.files.add(files, at=self.at)
-            missed = self.store.files.list_known(source.name).keys() - found.keys()
+            others = [ListedFile(source.name, folder, n, *f) for n, f in listing.others.items()]
+            self.store.files.add_ignored(others, NOT_A_PICTURE, "no picture's", at=self.at)
+            there = found.keys() | listing.others.keys()
+            missed = self.store.files.list_known(source.name).keys() - there
             self.store.files.mark_gone(source.name, missed, at=self.at)
 
     def pipeline(self):
@@ -131,9 +135,9 @@ class Bench(OrderingLab):
         assert pipeline.process_batch(1).files == 1
         self._capsys.readouterr()  # the log
 
-    def work(self, *, label=True):
+    def work(self, *, label=True, pipeline=None):
         self.arrive()
-        pipeline = self.pipeline()
+        pipeline = pipeline or self.pipeline()
         while pipeline.process_batch(8).files:
             pass
         pipeline.process_batch(1)  # compares the places of the last ones
@@ -927,6 +931,52 @@ def test_a_note_that_says_nothing_hides_no_other_note(bench):
     bench.work()
 
     assert bench.word() == "does_not_conform"
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize("name", ["9999_01_4.tif", "IMG_4.tif"])
+def test_a_note_that_comes_after_its_picture_was_read_holds_the_order_that_it_names(
+    bench, name, is_restarted
+):
+    bench.fine()
+    bench.work()
+    bench.at += timedelta(hours=2)
+    path = bench.shoot(name, COARSE)
+    pipeline = None if is_restarted else bench.pipeline()
+    bench.work(pipeline=pipeline)
+    before = bench.word()
+    bench.at = AT + timedelta(hours=3)
+    path.with_suffix(".txt").write_text("order: 4711\nspecimen: 01", encoding="utf-8")
+    bench.work(pipeline=pipeline)
+
+    assert (before, bench.word()) == ("conforms", "undecided")
+    assert "is named for specimen 01 by the note next to it" in bench.missing()
+
+
+def test_a_late_note_that_agrees_or_names_no_order_changes_nothing(bench):
+    bench.shoot("4711_01_1.tif")
+    bench.shoot("4711_01_2.tif", note="order: 4711\nspecimen: 01")
+    bench.work()
+    bench.at = NEXT
+    for field, text in ((1, "operator: Ada"), (2, "order: 4711")):
+        file = bench.folder / "export" / f"4711_01_{field}.json"
+        file.write_text(text, encoding="utf-8")
+    bench.work()
+
+    assert bench.word() == "conforms"
+
+
+def test_what_a_person_moved_is_not_moved_back_by_the_note_that_it_came_with(bench):
+    bench.fine()
+    bench.shoot("IMG_4.tif", note="order: 9999\nspecimen: 01\nfield: 4")
+    bench.work()
+    (public_id,) = [v.id for v in bench.store.results.iter_all() if v.path.endswith("IMG_4.tif")]
+    words = ("orders", "assign", public_id, "4711", "01", "--field", "4", "--reason", "slip")
+    assert bench.agent(*words, "--by", LEAD) == 0
+    bench.at = NEXT
+    bench.work()
+
+    assert bench.word() == "conforms"
 
 
 def test_two_notes_that_disagree_hold_both_orders(bench):

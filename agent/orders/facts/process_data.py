@@ -12,7 +12,7 @@ import errno
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -226,7 +226,7 @@ again from its beginning, as a note may be written after its picture.
 
 
 class WaitingNotes:
-    """Reads the notes of waiting files, a few in each round.
+    """Reads the notes of waiting files, and those that come after their pictures, in rounds.
 
     Args:
         store: Where the names in them are stored.
@@ -235,7 +235,7 @@ class WaitingNotes:
 
     def __init__(self, store: Store, sources: Mapping[str, Provenance]) -> None:
         self._store, self._sources = store, sources
-        self._after = 0
+        self._after = self._after_note = 0
         self._read_at: datetime | None = None
 
     def read(self, *, now: datetime) -> None:
@@ -253,15 +253,41 @@ class WaitingNotes:
         }
         if news:
             self._store.unread_names.note(news)
+        self._read_late(now=now)
+
+    def _read_late(self, *, now: datetime) -> None:
+        """Let the notes that came after their pictures were read name orders too.
+
+        A picture that is being read may have been opened before: its notes wait for the next round.
+        """
+        names, since = self._store.unread_names, now - timedelta(days=1)
+        for note in names.list_notes(after=self._after_note, since=since, limit=AT_MOST):
+            is_note = note.relative.lower().endswith((".json", ".txt", ".ini"))
+            for content, relative, is_being_read in (
+                names.list_read_before(note) if is_note and not note.noted else ()
+            ):
+                if is_being_read:
+                    return
+                claims = self._find_claims(replace(note, relative=relative))
+                named = {claim.order: claim.specimen for claim in claims}
+                if named:
+                    self._store.order_naming.claim_again(
+                        content, claims, note.relative, at=now, only_new=True
+                    )
+                    names.note({note.content: named})
+            self._after_note = note.content
 
     def _find_orders(self, file: WaitingFile) -> dict[str, str]:
         """Return the orders that notes next to a file name, with the specimen."""
+        return {claim.order: claim.specimen for claim in self._find_claims(file)}
+
+    def _find_claims(self, file: WaitingFile) -> list[ClaimedPlace]:
         try:
             notes = find_notes(locate(file.folder, file.relative), root=file.folder)
         except OSError:  # the share does not give it for now; a later round reads it
-            return {}
+            return []
         if not any(note.get("order") for note in notes):
-            return {}
+            return []
         keys = collect_keys(
             self._sources.get(file.source, Provenance()),
             file.relative,
@@ -270,7 +296,7 @@ class WaitingNotes:
             exact_numbers=self._store.exact_numbers,
             notes=notes,
         )
-        return {claim.order: claim.specimen for claim in keys.claims if claim.origin == "note"}
+        return [claim for claim in keys.claims if claim.origin == "note"]
 
 
 def list_missing_notes(

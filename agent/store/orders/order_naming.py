@@ -154,7 +154,13 @@ class OrderNaming(OrderRepository):
     """Repository of what files name."""
 
     def claim_again(
-        self, content_id: int, claims: Sequence[ClaimedPlace], name: str, *, at: datetime
+        self,
+        content_id: int,
+        claims: Sequence[ClaimedPlace],
+        name: str,
+        *,
+        at: datetime,
+        only_new: bool = False,
     ) -> list[str]:
         """Record that a known content was received again, under the name of another specimen.
 
@@ -166,12 +172,13 @@ class OrderNaming(OrderRepository):
             claims: Orders and specimens that the new file names.
             name: Name of the new file.
             at: Now.
+            only_new: Leave out orders that a micrograph was named for or left before.
 
         Returns:
             Public ids of the micrographs that belonged to a specimen until now.
         """
         with writing(self._engine) as session:
-            return self._claim(session, content_id, claims, name, at=at)
+            return self._claim(session, content_id, claims, name, at=at, only_new=only_new)
 
     def claim_copy(
         self,
@@ -213,12 +220,19 @@ class OrderNaming(OrderRepository):
         name: str,
         *,
         at: datetime,
+        only_new: bool = False,
     ) -> list[str]:
         named = [claim for claim in claims if claim.order]
         torn = []
         wanted = select(MicrographRow).where(MicrographRow.content_id == content_id)
         for row in session.exec(wanted).all() if named else ():
-            others = [claim for claim in named if not self._is_there(row, claim)]
+            known = {order for order, _ in claimed_orders(session, row.id)} if only_new else set()
+            others = [
+                claim
+                for claim in named
+                if not self._is_there(row, claim)
+                and not (known and self._find_order_id(session, claim) in known)
+            ]
             if not others:
                 continue
             if row.specimen_id is not None:
@@ -226,6 +240,10 @@ class OrderNaming(OrderRepository):
                 self._detach(session, row, others[0], name, at=at)
             add(session, self._whose, row, others, at=at)
         return torn
+
+    def _find_order_id(self, session: Session, claim: ClaimedPlace) -> int | None:
+        order = specimens.find_order(session, self._whose, claim.order)
+        return order.id if order else None
 
     def _is_there(self, row: MicrographRow, claim: ClaimedPlace) -> bool:
         key = self._whose.key

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from sqlmodel import Session, col, select
 from agent.store.engine import Repository, reading, writing
 from agent.store.numbers import letters_key, number_key
 from agent.store.tables import ContentRow, PathRow, SourceRow
-from agent.store.work.file_states import VANISHED, State
+from agent.store.work.file_states import NOT_A_PICTURE, VANISHED, State
 
 
 class has_unfolded(FunctionElement[bool]):  # noqa: N801 - spelt as SQL functions are
@@ -161,6 +162,10 @@ class WaitingFile:
     noted: Mapping[str, str]
 
 
+LATE = timedelta(minutes=10)
+"""How long before its picture was stored a note may be listed that the reader did not see."""
+
+
 class UnreadNames(Repository):
     """Repository of the names of unread files."""
 
@@ -191,6 +196,70 @@ class UnreadNames(Repository):
                     dict(content.noted),
                 )
                 for content, source, relative in session.exec(wanted)
+            ]
+
+    def list_notes(self, *, after: int, since: datetime, limit: int) -> list[WaitingFile]:
+        """Return files of watched folders that are no pictures and that no order was read from.
+
+        Args:
+            after: Only contents with a higher number, which is the sequence.
+            since: Only those listed since then.
+            limit: At most so many.
+        """
+        wanted = (
+            select(ContentRow, SourceRow, PathRow.relative)
+            .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+            .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
+            .where(
+                ContentRow.site_id == self._whose.site_id,
+                ContentRow.state == State.IGNORED,
+                ContentRow.code == NOT_A_PICTURE,
+                col(ContentRow.id) > after,
+                col(ContentRow.first_seen_at) >= since,
+                col(PathRow.gone_at).is_(None),
+            )
+            .order_by(col(ContentRow.id))
+            .limit(limit)
+        )
+        with reading(self._engine) as session:
+            return [
+                WaitingFile(content.id, source.name, Path(source.folder), relative, content.noted)
+                for content, source, relative in session.exec(wanted)
+            ]
+
+    def list_read_before(self, note: WaitingFile) -> list[tuple[int, str, bool]]:
+        """Return the pictures next to a note that were read before it was listed, or may have been.
+
+        Returns:
+            Number of the content, its name below the source, and whether it is still being read.
+        """
+        stem = note.relative.rpartition(".")[0]
+        listed_at = (
+            select(ContentRow.first_seen_at).where(ContentRow.id == note.content).scalar_subquery()
+        )
+        wanted = (
+            select(ContentRow, PathRow.relative)
+            .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
+            .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+            .where(
+                ContentRow.site_id == self._whose.site_id,
+                SourceRow.name == note.source,
+                col(ContentRow.state).in_((State.PROCESSING, State.DONE, State.DUPLICATE)),
+                ContentRow.origin == "watch",
+                or_(
+                    col(PathRow.relative) == stem,
+                    col(PathRow.relative).startswith(f"{stem}.", autoescape=True),
+                ),
+                col(PathRow.replaced_at).is_(None),
+                col(PathRow.gone_at).is_(None),
+            )
+        )
+        with reading(self._engine) as session:
+            at = session.exec(select(listed_at)).one()
+            return [
+                (content.duplicate_of or content.id, relative, content.done_at is None)
+                for content, relative in session.exec(wanted)
+                if content.done_at is None or content.done_at - LATE <= at
             ]
 
     def note(self, named: Mapping[int, Mapping[str, str]]) -> None:

@@ -88,6 +88,7 @@ OVERWRITTEN_SENTENCE = (
     "copied on, or written again, before it was read; the newer version is taken instead"
 )
 NOT_A_FILE = "not_a_file"
+NOT_A_PICTURE = "not_a_picture"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
