@@ -34,7 +34,13 @@ from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presenc
 from agent.service.data_folder import RunLock, clock
 from agent.service.health.database_clock import DatabaseClock
 from agent.service.health.meter import Meter
-from agent.service.health.problems import HostMonitor, Problems, describe_full
+from agent.service.health.problems import (
+    HostMonitor,
+    Problems,
+    describe_full,
+    dump_clocks,
+    load_clocks,
+)
 from agent.service.health.share_facts import (
     SHARES_EVERY_S,
     ShareFacts,
@@ -134,6 +140,7 @@ class Agent:
         self._restarts = False
         self._listener = before.take_listener(settings) if before else None
         self._set_back_s = self._set_ahead_s = 0.0
+        self._clocks: tuple[datetime, float] | None = None
         self._affected: list[Affected] = []
         self._outside = ShareFacts()
         self._affected_at_s = 0.0
@@ -354,7 +361,8 @@ class Agent:
     def _keep_watch(self, store: Store, worker: Worker, watches: list[SourceWatch]) -> None:
         beat_at_s = 0.0
         where = self._settings.store
-        vitals = HostMonitor(where.folder, now=self._now)
+        self._clocks = load_clocks(store.agents.get_facts())
+        vitals = HostMonitor(where.folder, now=self._now, before=self._clocks)
         measures = get_own_file(where.folder, MEASURES, url=where.url)
         while not self._stop.wait(TICK_S):
             if time.monotonic() < beat_at_s:
@@ -371,6 +379,7 @@ class Agent:
             if self.problems.say("stuck", stuck) and stuck:
                 log.error("work.stuck", still_s=round(still_s))
             jump_s = vitals.look().total_seconds()
+            self._clocks = vitals.clocks
             self._set_back_s += max(-jump_s, 0.0)
             self._set_ahead_s += max(jump_s, 0.0)
             self._beat(store, watches)
@@ -444,6 +453,7 @@ class Agent:
             "problems": list(messages := self.problems.messages()),
             "problem_messages": {text: known.to_json() for text, known in messages.items()},
             "page": self.url,
+            **dump_clocks(self._clocks),
             KEY: self._pc,
             "next_report_at": next_report_at(self._settings, self._now()).isoformat(),
         }
@@ -489,7 +499,8 @@ class Agent:
 
     def _say_stopped(self, store: Store) -> None:
         try:
-            store.agents.record_heartbeat({"stopped": True}, at=self._now())
+            facts = {"stopped": True, **dump_clocks(self._clocks)}
+            store.agents.record_heartbeat(facts, at=self._now())
             write_presence(self._settings, store, now=self._now(), is_stopped=True)
         except (StoreFaultError, AgentError) as fault:
             log.warning("store.unreachable", reason=str(fault))

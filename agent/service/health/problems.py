@@ -10,9 +10,10 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -93,6 +94,7 @@ class HostMonitor:
         now: Returns the time, aware UTC.
         steady: Returns seconds on a clock that cannot be set, and that counts sleep too.
         free: Returns how many bytes are free on a folder's disk.
+        before: Time and seconds when the agent that ran before read both clocks last, or None.
     """
 
     def __init__(
@@ -102,10 +104,11 @@ class HostMonitor:
         now: Callable[[], datetime],
         steady: Callable[[], float] | None = None,
         free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+        before: tuple[datetime, float] | None = None,
     ) -> None:
         self._folder, self._now, self._free = folder, now, free
         self._steady = steady or _steady
-        self._before: tuple[datetime, float] | None = None
+        self._before, self.clocks = before, before
         self._is_low = False
 
     def look(self) -> timedelta:
@@ -120,10 +123,12 @@ class HostMonitor:
     def _look_at_clock(self) -> timedelta:
         now, steady_s = self._now(), self._steady()
         before, self._before = self._before, (now, steady_s)
-        if before is None:
+        self.clocks = self._before
+        if before is None or steady_s < before[1]:  # the PC was started since
             return timedelta(0)
         jump_s = (now - before[0]).total_seconds() - (steady_s - before[1])
-        if abs(jump_s) <= JUMP_S:
+        # As long as the PC had run before, and it was perhaps off meanwhile: then nothing is known.
+        if abs(jump_s) <= JUMP_S or jump_s >= before[1]:
             return timedelta(0)
         log.warning("clock.jumped", by_s=round(jump_s), to=now.isoformat())
         return timedelta(seconds=jump_s)
@@ -139,6 +144,21 @@ class HostMonitor:
         elif self._is_low and free >= ROOMY_DISK_BYTES:
             self._is_low = False
             log.info("disk.roomy", folder=str(self._folder), free_bytes=free)
+
+
+CLOCKS = "clocks"
+"""Key of a heartbeat's facts: time and seconds of both clocks of the PC."""
+
+
+def load_clocks(facts: Mapping[str, Any]) -> tuple[datetime, float] | None:
+    """Return time and seconds of both clocks from a heartbeat, None where it has none."""
+    known = facts.get(CLOCKS)
+    return (datetime.fromisoformat(known[0]), float(known[1])) if known else None
+
+
+def dump_clocks(clocks: tuple[datetime, float] | None) -> dict[str, Any]:
+    """Return time and seconds of both clocks as a heartbeat stores them."""
+    return {CLOCKS: [clocks[0].isoformat(), clocks[1]]} if clocks else {}
 
 
 def _steady() -> float:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from sqlalchemy import Engine, or_, text
 from sqlmodel import Session, col, func, select
 
+from agent.site_time import CLOCKS_DIFFER
 from agent.store.engine import (
     AgentIdentity,
     Repository,
@@ -182,6 +183,8 @@ def note_clock_set_back(
     newest = session.exec(own.order_by(col(ContentRow.id).desc()).limit(1)).first()
     if newest is None or newest[1] - at <= STEP:
         return
+    if newest[1] - at <= CLOCKS_DIFFER and _has_several_agents(session, whose):
+        return  # the clocks of two PCs, which would be set at each turn
     past = own.where(col(ContentRow.first_seen_at) <= at)
     last = session.exec(past.order_by(col(ContentRow.id).desc()).limit(1)).first()
     steps = [(newest[0], newest[1], at)]
@@ -190,6 +193,11 @@ def note_clock_set_back(
         begun = session.exec(ahead.order_by(col(ContentRow.id)).limit(1)).one()
         steps.insert(0, (last[0], last[1], begun[1]))
     _append_steps(session, whose, source, steps, at=at)
+
+
+def _has_several_agents(session: Session, whose: AgentIdentity) -> bool:
+    own = select(func.count(col(AgentRow.id))).where(AgentRow.site_id == whose.site_id)
+    return session.exec(own).one() > 1
 
 
 def _append_steps(
@@ -421,6 +429,11 @@ class Agents(Repository):
                 subject=name,
                 facts={"reason": reason},
             )
+
+    def get_facts(self) -> dict[str, Any]:
+        """Return the facts of this agent's last heartbeat."""
+        with reading(self._engine) as session:
+            return dict(session.get_one(AgentRow, self._whose.agent_id).facts)
 
     def record_heartbeat(self, facts: Mapping[str, Any], *, at: datetime) -> None:
         """Record that this agent is running, and the facts it sends."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import structlog
 
-from agent.service.health.problems import HostMonitor
+from agent.service.health.problems import HostMonitor, dump_clocks, load_clocks
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 
@@ -46,6 +46,29 @@ def test_a_clock_that_is_set_is_an_event_and_a_pc_that_slept_is_none(pc) -> None
 
     assert slept == []
     assert set_back == ["clock.jumped"]
+
+
+@pytest.mark.parametrize(
+    ("ran_s", "runs_s", "set_by_s"),
+    [
+        (90_000.0, 90_600.0, 18_000.0),  # ahead while no agent ran
+        (90_000.0, 90_600.0, -18_000.0),
+        (90_000.0, 90_600.0, 0.0),
+        (90_000.0, 60.0, 0.0),  # the PC was off
+        (60.0, 600.0, 0.0),
+    ],
+)
+def test_a_clock_that_was_set_while_no_agent_ran_is_known_where_the_pc_was_not_off(
+    pc, tmp_path, ran_s, runs_s, set_by_s
+) -> None:
+    was_off = runs_s < ran_s or ran_s < 100
+    pc.steady_s = runs_s
+    pc.wall += timedelta(days=1) if was_off else timedelta(seconds=runs_s - ran_s + set_by_s)
+    before = load_clocks(dump_clocks((AT, ran_s)))
+    monitor = HostMonitor(tmp_path, now=lambda: pc.wall, steady=lambda: pc.steady_s, before=before)
+
+    assert monitor.look() == timedelta(seconds=set_by_s)
+    assert monitor.look() == timedelta(0)
 
 
 def test_a_small_correction_of_the_clock_is_no_event(pc) -> None:

@@ -15,7 +15,7 @@ from agent.errors import BadSettingsError, StoreError, UsageError
 from agent.service import Agent, build_status
 from agent.service.active_bundle import CurrentBundle
 from agent.service.data_folder import RunLock, agent_name
-from agent.service.health.problems import Problems
+from agent.service.health.problems import Problems, load_clocks
 from agent.service.health.status import next_report_at, save_status
 from agent.service.jobs.exchange import send_notices
 from agent.service.schedule import ReportScheduler
@@ -162,6 +162,19 @@ def test_a_clock_that_jumps_an_hour_forth_and_back_holds_no_file_up(lab):
             jump = timedelta(hours=hours)
             lab.export(f"{number}.png", held=picture(number))
             until(lambda name=f"{number}.png": lab.fates().get(name) == "done")
+
+
+def test_an_agent_that_stops_stores_its_clocks_for_the_next_one(lab):
+    with Running(lab.settings):
+        lab.export("a.png")
+        until(lambda: lab.fates() == {"a.png": "done"})
+        with lab.store() as store:
+            until(lambda: load_clocks(store.agents.get_facts()))
+
+    with lab.store() as store:
+        facts = store.agents.get_facts()
+    assert facts["stopped"] is True
+    assert load_clocks(facts)
 
 
 def test_an_agent_that_is_stopped_while_it_ends_for_a_restart_does_not_run_again(lab):
