@@ -28,6 +28,7 @@ from agent.store import (
     engine,
     store_url,
 )
+from agent.store.sites.sites import CLOCK_SET
 from agent.store.tables import MicrographRow
 from agent.triage import Reason
 
@@ -470,6 +471,29 @@ def test_files_of_a_share_that_is_back_wait_no_longer(store) -> None:
     store.work_queue.make_due("LOM-07")
 
     assert [claim.relative for claim in store.work_queue.claim(2, at=AT, lease_s=60)] == ["a.tif"]
+
+
+@pytest.mark.parametrize(
+    ("apart", "has_other_pc", "steps"),
+    [
+        (timedelta(minutes=7), False, 2),
+        (timedelta(minutes=7), True, 0),
+        (timedelta(hours=2), True, 2),
+    ],
+)
+def test_the_clocks_of_two_pcs_of_one_source_are_no_clock_that_is_set_at_each_turn(
+    tmp_path, apart, has_other_pc, steps
+) -> None:
+    url = f"sqlite:///{tmp_path}/lab.db"
+    with Store.open(url, site="Plant 1", agent="PC-2") as own:
+        other = Store.open(url, site="Plant 1", agent="PC-1" if has_other_pc else "PC-2")
+        for turn in range(2):
+            at = AT + timedelta(hours=turn)
+            other.files.add([file(f"a{turn}.tif")], at=at + apart)
+            own.files.add([file(f"b{turn}.tif")], at=at)
+        other.close()
+
+        assert len(own.records.all(CLOCK_SET)) == steps
 
 
 def test_a_clock_set_back_puts_nothing_off_for_longer(store) -> None:
