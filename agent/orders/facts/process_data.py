@@ -256,7 +256,7 @@ class WaitingNotes:
         self._read_late(now=now)
 
     def _read_late(self, *, now: datetime) -> None:
-        """Let the notes that came after their pictures were read name orders too.
+        """Record the orders of notes that came after their pictures were read.
 
         A picture that is being read may have been opened before: its notes wait for the next round.
         """
