@@ -1,4 +1,4 @@
-"""Needle lengths in µm: a network, the measurement with its reasons, and its training.
+"""Needle lengths in µm: a network, and the measurement with its reasons.
 
 A trial: trained on drawn fields, compared with no steel.
 """

@@ -85,7 +85,7 @@ expects. MEASURED on 40 drawn fields: with it L90 has no bias, without it L90 is
 INTERCEPT_FACTOR, INTERCEPT_POWER, INTERCEPT_BAND = 1.54, 1.49, 2.4
 """L50 = factor · mean intercept ^ power, µm. MEASURED on 110 held-out drawn fields: correlation of
 the logarithms 0.73, scatter 0.38, so 98 % are within a factor of 2.4. On 102 fields
-`python -m model.needles.fit_intercepts` finds 1.89 and 1.33, with 0.75 and 0.39; of its intercepts,
+`tests/bench/needle_intercepts.py` finds 1.89 and 1.33, with 0.75 and 0.39; of its intercepts,
 1.9 to 8.3 µm, L50 differs by at most 13 %. The evidence contradicts only gross errors."""
 
 

@@ -17,8 +17,6 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from scipy.special import expit
 
-from model.needles.truth import SHORTEST_UM
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
 # ends or runs on into a neighbour.
 
 
+SHORTEST_UM = 3.0
+"""Shorter needles are only a few px wide at 0.2 µm per px and are not counted."""
 EXTENT_WEIGHT, EXTENT_REACH = 0.5, 0.6
 """Weight of the visible extent where it agrees with the prediction, and the log ratio at which its
 weight is 1/e of that. MEASURED on 70 held-out drawn fields: the median of log(true/predicted) per
@@ -41,7 +41,7 @@ FEATURES = ("disagreement", "excess", "scatter", "turn", "error", "axis", "bend"
 
 COEFFICIENTS = (-2.2, 2.24, -13.13, -7.82, -1.5, 0.55, -3.78, -0.28)
 INTERCEPT = -0.51
-"""Logistic regression on `FEATURES`, fitted by `python -m model.needles.fit_reliability` with 44
+"""Logistic regression on `FEATURES`, fitted by `python tests/bench/needle_reliability.py` with 44
 fields on 2311 long needles, of which 47 % are right; of those with at least 0.5, 67 % are."""
 LARGEST_DISAGREEMENT = 0.4
 """Largest log ratio of visible extent and predicted length of a reliable needle. A longer extent

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from model.needles.instances import MeasuredNeedles
-from model.needles.truth import SHORTEST_UM
+from model.needles.instances import SHORTEST_UM, MeasuredNeedles
 
 LENGTH_EDGES_UM = np.geomspace(SHORTEST_UM, 200.0, 161)
 """Edges of the histogram, 2.9 % wide each."""

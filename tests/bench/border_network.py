@@ -33,9 +33,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from collections.abc import Iterator
 
 from border_fields import COLUMNS, NO_LABEL, ROWS, draw_sample
+from needle_training import Muon
 
 from agent.imaging.specimen.border_network import CELL_PX, CLASSES
-from model.needles.train import Muon
 
 WIDTHS = (40, 64, 96, 112)
 """Channels at 1/2, 1/4, 1/8 and 1/16 of the cells' resolution."""

@@ -3,7 +3,7 @@
 Plates grow one after another from a nucleus in both directions until they meet an earlier plate, a
 grain boundary or their own length, as martensite does. So plates never overlap and the truth is the
 grown length itself. Everything is computed from distances on the pixel grid; nothing is shared with
-`model.needles.drawing`.
+`drawn.needles`.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ import re
 import cv2
 import numpy as np
 import pytest
+from drawn.needles.canvas import NeedleCanvas
+from drawn.needles.plates import Population, scatter
 from labs.lab import DAY
 from labs.needle_lengths import simulate
 
@@ -23,8 +25,6 @@ from agent.needle_truth import (
 )
 from agent.needle_truth.comparison import compute_agreement, fit_trend
 from agent.store import NewNeedle
-from model.needles.drawing.canvas import NeedleCanvas
-from model.needles.drawing.plates import Population, scatter
 from model.needles.field import measure_field
 from model.needles.needle_map import NeedleMapper
 from model.needles.version import read_version

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-
-from model.needles.drawing.canvas import NeedleCanvas
-from model.needles.drawing.generations import cut_texture, draw_generations
-from model.needles.drawing.plates import Population, clip_axis, fill_packets, scatter
-from model.needles.truth import measure_truth
+from drawn.needles.canvas import NeedleCanvas
+from drawn.needles.generations import cut_texture, draw_generations
+from drawn.needles.plates import Population, clip_axis, fill_packets, scatter
+from drawn.needles.truth import measure_truth
 
 PLATES = {
     "length_um": 14, "spread": 0.3, "aspect": 9, "coverage": 1.2, "tone": 110, "tone_spread": 14,

@@ -5,11 +5,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from drawn.needles import draw_field
+from drawn.needles.canvas import NeedleCanvas
+from drawn.needles.plates import Population, scatter
+from drawn.needles.truth import measure_truth
 from scipy.stats import gumbel_r
 
-from model.needles.drawing import draw_field
-from model.needles.drawing.canvas import NeedleCanvas
-from model.needles.drawing.plates import Population, scatter
 from model.needles.field import LEAST_RELIABILITY, list_longest, measure_mean_intercept
 from model.needles.instances import find_needles
 from model.needles.lengths import (
@@ -22,7 +23,6 @@ from model.needles.lengths import (
     predict_longest,
 )
 from model.needles.needle_map import NeedleMap
-from model.needles.truth import measure_truth
 
 PIXEL_UM = 0.2
 

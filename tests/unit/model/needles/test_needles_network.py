@@ -1,21 +1,25 @@
 """The shipped needle network is what its card says and deterministic; the command shows it."""
 
 import json
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
+from drawn.needles.canvas import NeedleCanvas
+from drawn.needles.plates import Population, scatter
 from safetensors.torch import load_file, save_file
 
 from agent.cli import main
 from model import WeightsError
-from model.needles.drawing.canvas import NeedleCanvas
-from model.needles.drawing.plates import Population, scatter
 from model.needles.field import NeedleOutcome, measure_field
 from model.needles.needle_map import WEIGHTS, NeedleMapper
-from model.needles.train import NeedleTraining, save_weights, train
 from model.needles.version import CARD, read_card, read_version
+
+sys.path.append(str(Path(__file__).resolve().parents[3] / "bench"))
+from needle_training import NeedleTraining, save_weights, train
 
 PIXEL_UM = 0.2
 

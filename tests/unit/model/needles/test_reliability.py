@@ -1,13 +1,17 @@
 """Lengths combine prediction and extent; a needle that contradicts itself is unreliable."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from model.needles.fit_reliability import fit_logistic
 from model.needles.instances import ChainAgreement, combine_lengths, estimate_reliability
 from model.needles.lengths import compute_distribution
+
+sys.path.append(str(Path(__file__).resolve().parents[3] / "bench"))
+from needle_reliability import fit_logistic
 
 CLEAR = ChainAgreement(
     predicted=np.array([20.0]),

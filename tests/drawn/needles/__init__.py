@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from model.needles.drawing.field import DrawnField, draw_field
+from drawn.needles.field import DrawnField, draw_field
 
 __all__ = ["DrawnField", "draw_field"]

@@ -9,8 +9,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas
-from model.needles.drawing.materials import draw_cells
+from drawn.needles.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas
+from drawn.needles.materials import draw_cells
 
 STATIONS = np.linspace(0, 1, 15)
 """Points along the axis at which the outline is known, 0 and 1 are the tips."""

@@ -1,4 +1,4 @@
-"""Fit the reliability of needles on drawn fields: `python -m model.needles.fit_reliability`.
+"""Fit the reliability of needles on drawn fields: `python tests/bench/needle_reliability.py`.
 
 Fields of both training programs that no training used.
 """
@@ -6,7 +6,9 @@ Fields of both training programs that no training used.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,13 +16,16 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from model.needles.drawing import DrawnField, draw_field
-from model.needles.drawing.canvas import PIXEL_UM, degrade
-from model.needles.drawing.generations import draw_generations
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from drawn.needles import DrawnField, draw_field
+from drawn.needles.canvas import PIXEL_UM, degrade
+from drawn.needles.generations import draw_generations
+from drawn.needles.truth import TrueNeedle, measure_truth
+
 from model.needles.instances import FEATURES, MeasuredNeedles, find_needles
 from model.needles.lengths import compute_weights
 from model.needles.needle_map import NeedleMapper
-from model.needles.truth import TrueNeedle, measure_truth
 
 FIRST_SEED = 930_000
 LONGEST_SHARE, LEAST_LONGEST = 0.1, 20
@@ -34,7 +39,7 @@ RIDGE = 1.0
 
 def main() -> None:
     """Print the coefficients and how often needles above some thresholds are right."""
-    parser = argparse.ArgumentParser(prog="python -m model.needles.fit_reliability")
+    parser = argparse.ArgumentParser(prog="python tests/bench/needle_reliability.py")
     parser.add_argument("--fields", type=int, default=70)
     parser.add_argument("--side", type=int, default=512)
     options = parser.parse_args()
@@ -43,15 +48,15 @@ def main() -> None:
     features = np.concatenate([part for part, _ in parts])
     is_right = np.concatenate([right for _, right in parts])
     coefficients, intercept = fit_logistic(features, is_right)
-    print(f"{len(is_right)} needles of {len(parts)} fields, {is_right.mean():.0%} right")  # noqa: T201
-    print("COEFFICIENTS", dict(zip(FEATURES, coefficients.round(2).tolist(), strict=True)))  # noqa: T201
-    print(f"INTERCEPT {intercept:.2f}")  # noqa: T201
+    print(f"{len(is_right)} needles of {len(parts)} fields, {is_right.mean():.0%} right")
+    print("COEFFICIENTS", dict(zip(FEATURES, coefficients.round(2).tolist(), strict=True)))
+    print(f"INTERCEPT {intercept:.2f}")
     probability = expit(features @ coefficients + intercept)
     for limit in (0.5, 0.6, 0.7, 0.8):
         above = probability >= limit
         if not above.any():
             break
-        print(f"at least {limit}: {above.mean():.0%}, right {is_right[above].mean():.0%}")  # noqa: T201
+        print(f"at least {limit}: {above.mean():.0%}, right {is_right[above].mean():.0%}")
 
 
 def fit_logistic(

@@ -1,4 +1,4 @@
-"""Fit how L50 follows from the mean intercept: `python -m model.needles.fit_intercepts`.
+"""Fit how L50 follows from the mean intercept: `python tests/bench/needle_intercepts.py`.
 
 Drawn fields of the training program, their exact L50, no network.
 """
@@ -6,21 +6,26 @@ Drawn fields of the training program, their exact L50, no network.
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 import numpy as np
 
-from model.needles.drawing import draw_field
-from model.needles.drawing.canvas import PIXEL_UM
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from drawn.needles import draw_field
+from drawn.needles.canvas import PIXEL_UM
+from drawn.needles.truth import measure_truth
+
 from model.needles.field import measure_mean_intercept
 from model.needles.lengths import compute_distribution
-from model.needles.truth import measure_truth
 
 LEAST_NEEDLES = 30
 
 
 def main() -> None:
     """Print factor, power and scatter of the relation."""
-    parser = argparse.ArgumentParser(prog="python -m model.needles.fit_intercepts")
+    parser = argparse.ArgumentParser(prog="python tests/bench/needle_intercepts.py")
     parser.add_argument("--fields", type=int, default=150)
     parser.add_argument("--side", type=int, default=512)
     options = parser.parse_args()
@@ -41,7 +46,7 @@ def main() -> None:
     x, y = np.array(pairs).T
     power, offset = np.polyfit(x, y, 1)
     scatter = y - offset - power * x
-    print(  # noqa: T201
+    print(
         f"L50 = {np.exp(offset):.2f} · intercept^{power:.2f}, n {len(x)}, scatter of the logarithm "
         f"{scatter.std(ddof=2):.3f}, 1 % and 99 % {np.quantile(scatter, (0.01, 0.99)).round(2)}, "
         f"intercepts {np.exp(np.quantile(x, (0, 0.5, 1))).round(2)} µm, correlation "

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from model.needles.drawing import materials
-from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas, draw_soft_field, to_fixed
+from drawn.needles import materials
+from drawn.needles.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas, draw_soft_field, to_fixed
 
 Plane = NDArray[np.float32]
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from model.needles.drawing import materials
-from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas, degrade, draw_soft_field
-from model.needles.drawing.plates import Population, fill_packets, scatter
+from drawn.needles import materials
+from drawn.needles.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas, degrade, draw_soft_field
+from drawn.needles.plates import Population, fill_packets, scatter
 
 NEEDLE_FREE_SHARE, MIXED_SHARE = 0.2, 0.12
 """Shares of fields without needles and of fields with needles in a part only."""

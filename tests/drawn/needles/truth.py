@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-SHORTEST_UM = 3.0
-"""Shorter needles are only a few px wide at 0.2 µm per px and are not counted."""
+from model.needles.instances import SHORTEST_UM
+
 SHORTEST_RUN_PX = 3.0
 STEP_PX = 0.5
 AXIS_WIDTH = 0.8

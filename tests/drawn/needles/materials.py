@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from model.needles.drawing.canvas import NeedleCanvas, draw_soft_field
+from drawn.needles.canvas import NeedleCanvas, draw_soft_field
 
 
 def draw_pearlite(rng: Generator, side: int) -> NDArray[np.uint8]:

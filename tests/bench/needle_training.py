@@ -1,4 +1,6 @@
-"""Train the needle network on drawn fields: `python -m model.needles.train --seed 1 --out FOLDER`.
+"""Train the needle network on drawn fields.
+
+Usage: python tests/bench/needle_training.py --seed 1 --out FOLDER
 
 One thread, fixed seeds: the same command on the same processor and PyTorch gives the same weights.
 """
@@ -9,6 +11,7 @@ import argparse
 import copy
 import hashlib
 import json
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,11 +26,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import Parameter, functional
 
-from model.needles.drawing import DrawnField, draw_field
-from model.needles.drawing.canvas import PIXEL_UM, degrade
-from model.needles.drawing.generations import cut_texture, draw_generations
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from drawn.needles import DrawnField, draw_field
+from drawn.needles.canvas import PIXEL_UM, degrade
+from drawn.needles.generations import cut_texture, draw_generations
+from drawn.needles.truth import NeedleTargets, measure_truth
+
 from model.needles.needle_map import NeedleNetwork, normalize_contrast
-from model.needles.truth import NeedleTargets, measure_truth
 
 Sample = tuple[NDArray[np.float32], NDArray[np.float32]]
 Plane = NDArray[np.float32]
@@ -166,10 +172,6 @@ def _orthogonalize(matrix: Tensor) -> Tensor:
     return result
 
 
-# --- train the needle network on drawn fields: `python -m model.needles.train --seed 1 --out
-# FOLDER`
-
-
 WARM_UP_STEPS = 40
 AVERAGING = 0.99
 """Decay of the moving average of the weights, which is what is saved."""
@@ -249,7 +251,7 @@ def _build_optimizers(
     convolutions = [
         weight
         for name, weight in network.named_parameters()
-        if weight.ndim == 4 and not name.startswith("head")  # noqa: PLR2004 - (out, in, h, w)
+        if weight.ndim == 4 and not name.startswith("head")
     ]
     chosen = {id(weight) for weight in convolutions}
     others = [weight for weight in network.parameters() if id(weight) not in chosen]
@@ -316,7 +318,7 @@ def _turn(sample: Sample, rng: Generator) -> Sample:
     if mirrored:
         image, target = image[:, ::-1], target[:, :, ::-1].copy()
         target[5] *= -1
-    sign = 1 if rng.random() < 0.85 else -1  # noqa: PLR2004 - bright needles as well as dark ones
+    sign = 1 if rng.random() < 0.85 else -1
     return np.ascontiguousarray(sign * image), target
 
 
@@ -370,7 +372,7 @@ def _read_earlier(start: str) -> dict[str, object] | None:
 
 def main() -> None:
     """Run a training from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m model.needles.train")
+    parser = argparse.ArgumentParser(prog="python tests/bench/needle_training.py")
     parser.add_argument("--out", type=Path, required=True)
     for name, default in asdict(NeedleTraining()).items():
         if isinstance(default, bool):
@@ -387,7 +389,7 @@ def main() -> None:
         recent.append(losses)
         if step % 25 == 0 or step == (settings.stop or settings.steps):
             means = {name: sum(part[name] for part in recent) / len(recent) for name in losses}
-            print(step, {name: round(value, 3) for name, value in means.items()}, flush=True)  # noqa: T201
+            print(step, {name: round(value, 3) for name, value in means.items()}, flush=True)
             save_weights(averaged, settings, step, folder)
 
 
