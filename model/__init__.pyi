@@ -6,13 +6,11 @@ from .bundle import (
     verify_bundle as verify_bundle,
 )
 from .class_names import (
-    Numbers as Numbers,
     join_code as join_code,
     parse_numbers as parse_numbers,
 )
 from .data.dataset import (
     Example as Example,
-    Split as Split,
     fingerprint as fingerprint,
     folds as folds,
     split as split,
@@ -92,7 +90,6 @@ from .runtime.engines import (
 from .statistics import (
     Estimate as Estimate,
     agreement_interval as agreement_interval,
-    bootstrap as bootstrap,
     upper_bound as upper_bound,
     wilson as wilson,
 )

@@ -44,7 +44,6 @@ from .environment import (
     TemplateFaultError as TemplateFaultError,
     as_json as as_json,
     asset as asset,
-    assets_version as assets_version,
     render as render,
     render_customer as render_customer,
     report_policy as report_policy,
@@ -80,7 +79,6 @@ from .live_charts import (
     learning_curve_chart as learning_curve_chart,
     needle_fields_chart as needle_fields_chart,
     needle_lengths_chart as needle_lengths_chart,
-    share_chart as share_chart,
     shares_chart as shares_chart,
 )
 from .night_pdf import render_night_pdf as render_night_pdf
@@ -93,11 +91,6 @@ from .user_guide import (
     GUIDE_PAGES as GUIDE_PAGES,
     GUIDE_PICTURES as GUIDE_PICTURES,
     LONGEST_QUERY as LONGEST_QUERY,
-    GuideHeading as GuideHeading,
-    GuideHit as GuideHit,
-    GuidePage as GuidePage,
-    GuidePiece as GuidePiece,
-    GuideTitle as GuideTitle,
     get_guide_page as get_guide_page,
     list_guide as list_guide,
     read_guide as read_guide,

@@ -13,7 +13,6 @@ from agent.features.embeddings import (
 )
 from agent.features.feature_folder import (
     FeatureFolder,
-    FeatureStatus,
     Selected,
     ShardFault,
     compute_key,
@@ -27,7 +26,6 @@ __all__ = [
     "FeatureBuffer",
     "FeatureFolder",
     "FeatureRow",
-    "FeatureStatus",
     "FormOfRows",
     "Selected",
     "ShardFault",

@@ -331,7 +331,7 @@ class FeatureBuffer:
                     file.truncate(end)
                 raise
             try:
-                return _is_same(path, file)
+                return os.path.samestat(path.stat(), os.fstat(file.fileno()))
             except FileNotFoundError:
                 return False
 
@@ -352,10 +352,6 @@ def read_buffer(path: Path) -> list[tuple[FormOfRows, list[FeatureRow]]]:
                 if fits(of, row):
                     rows.append(row)
     return parts
-
-
-def _is_same(path: Path, file: RawIOBase) -> bool:
-    return os.path.samestat(path.stat(), os.fstat(file.fileno()))
 
 
 def _write_all(file: RawIOBase, content: bytes) -> None:

@@ -473,11 +473,6 @@ def crop_to_json(crop: Crop) -> dict[str, object]:
     }
 
 
-def error_to_json(error: FileError) -> dict[str, dict[str, str]]:
-    """Return the JSON of a file that cannot be used."""
-    return {"error": {"code": error.code.value, "message": error.message}}
-
-
 def locate_specimens(
     outlines: Sequence[Sequence[Sequence[int]]], width: int, height: int
 ) -> list[tuple[str, float]]:

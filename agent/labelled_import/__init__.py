@@ -8,7 +8,6 @@ never stops the rest.
 from __future__ import annotations
 
 from agent.labelled_import.importer import (
-    Cropped,
     ImportOutcome,
     ImportProgress,
     ManifestProvenance,
@@ -31,7 +30,6 @@ from agent.labelled_import.manifest import (
 )
 
 __all__ = [
-    "Cropped",
     "ImportOutcome",
     "ImportProgress",
     "Labelled",

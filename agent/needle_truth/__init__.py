@@ -23,14 +23,11 @@ from agent.needle_truth.calibration import (
 )
 from agent.needle_truth.comparison import (
     Agreement,
-    Compared,
     CompareProgress,
     LengthPair,
-    LengthTrend,
     Place,
     Ratio,
     compare_needles,
-    name_microscope,
 )
 
 __all__ = [
@@ -39,9 +36,7 @@ __all__ = [
     "Agreement",
     "CalibrationRefusedError",
     "CompareProgress",
-    "Compared",
     "LengthPair",
-    "LengthTrend",
     "NeedleCalibration",
     "Place",
     "Ratio",
@@ -54,7 +49,6 @@ __all__ = [
     "list_calibrations",
     "list_measurable",
     "load_groups",
-    "name_microscope",
     "needle_calibration",
     "withdraw_calibration",
 ]

@@ -14,7 +14,6 @@ from agent.needles.field import (
     NeedleStatus,
     SizeRule,
     correct_lengths,
-    describe_reason,
     find_size_conflict,
     name_laths,
 )
@@ -27,7 +26,6 @@ __all__ = [
     "NeedleStatus",
     "SizeRule",
     "correct_lengths",
-    "describe_reason",
     "find_size_conflict",
     "name_laths",
 ]

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 from agent.nightly.facts.collect import night_settings
-from agent.nightly.facts.snapshot import NightFacts, NightSettings, Summary
+from agent.nightly.facts.snapshot import NightFacts, NightSettings
 from agent.nightly.page.embedded_images import (
-    ALARM_LIMIT,
     describe_map,
-    get_colour_limit,
     get_palette,
-    parse_training_key,
 )
-from agent.nightly.page.micrograph_cards import Gallery, build_card
+from agent.nightly.page.micrograph_cards import build_card
 from agent.nightly.page.micrograph_rows import add_needles
 from agent.nightly.page.verdict import build_digest
-from agent.nightly.period_report import Period, missing_periods, parse_period, write_period
+from agent.nightly.period_report import missing_periods, parse_period, write_period
 from agent.nightly.write import Written, missing_nights, write_index, write_report
 
 __all__ = [
-    "ALARM_LIMIT",
-    "Gallery",
     "NightFacts",
     "NightSettings",
-    "Period",
-    "Summary",
     "Written",
     "add_needles",
     "build_card",
     "build_digest",
     "describe_map",
-    "get_colour_limit",
     "get_palette",
     "missing_nights",
     "missing_periods",
     "night_settings",
     "parse_period",
-    "parse_training_key",
     "write_index",
     "write_period",
     "write_report",

@@ -4,7 +4,6 @@ from agent.objects.bucket import (
     Access,
     Bucket,
     DamagedObjectError,
-    ObjectFacts,
     ObjectsUnavailableError,
 )
 from agent.objects.mirror import (
@@ -12,25 +11,21 @@ from agent.objects.mirror import (
     SHOWN_STILL,
     ObjectMirror,
     PruneRecords,
-    RoundOutcome,
     open_mirror,
 )
-from agent.objects.mirrored_files import FOLDERS, BeingFetchedError, waiting_at_most
+from agent.objects.mirrored_files import BeingFetchedError, waiting_at_most
 from agent.objects.upload_index import Uploaded, UploadIndex
 
 __all__ = [
-    "FOLDERS",
     "LONG_AGO",
     "SHOWN_STILL",
     "Access",
     "BeingFetchedError",
     "Bucket",
     "DamagedObjectError",
-    "ObjectFacts",
     "ObjectMirror",
     "ObjectsUnavailableError",
     "PruneRecords",
-    "RoundOutcome",
     "UploadIndex",
     "Uploaded",
     "open_mirror",

@@ -23,7 +23,6 @@ from model import (
     ComparisonOutcome,
     FeatureCache,
     Manifest,
-    Progress,
     TrainingConfig,
     read_manifest,
     read_training_labels,
@@ -117,7 +116,7 @@ def retrain(
         now=now,
     ):
         candidate = progress.result or candidate
-        yield _step(progress)
+        yield Step(progress.stage, progress.done, progress.total, progress.note)
     if candidate is None:
         raise RuntimeError("training ended without a bundle")
     comparison = yield from _forward_steps(
@@ -147,10 +146,6 @@ def _forward_steps(steps: Iterator[Step | T]) -> Generator[Step, None, T]:
             return step
         yield step
     raise RuntimeError("a long job ended without saying how")
-
-
-def _step(progress: Progress[Path]) -> Step:
-    return Step(progress.stage, progress.done, progress.total, progress.note)
 
 
 def _fix_sides(

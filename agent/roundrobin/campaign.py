@@ -88,7 +88,7 @@ def _code_by_code(left: Sequence[Candidate], chosen: Sequence[Candidate]) -> Ite
     """Yield candidates, always of the code that was chosen least so far."""
     queues = {
         code: _in_turn([candidate for candidate in left if candidate.code == code])
-        for code in _codes(left)
+        for code in {candidate.code for candidate in left}
     }
     counts = {code: sum(candidate.code == code for candidate in chosen) for code in queues}
     while queues:
@@ -97,10 +97,6 @@ def _code_by_code(left: Sequence[Candidate], chosen: Sequence[Candidate]) -> Ite
         counts[code] += 1
         if not queues[code]:
             del queues[code]
-
-
-def _codes(candidates: Sequence[Candidate]) -> set[str]:
-    return {candidate.code for candidate in candidates}
 
 
 def _in_turn(candidates: Sequence[Candidate]) -> list[Candidate]:

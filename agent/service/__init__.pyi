@@ -1,8 +1,5 @@
 # Public names, each imported on first use.
-from .active_bundle import CurrentBundle as CurrentBundle
 from .composition import (
-    make_pipeline as make_pipeline,
-    make_pool as make_pool,
     open_store as open_store,
 )
 from .daemon import Agent as Agent

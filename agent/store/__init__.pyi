@@ -38,7 +38,6 @@ from .results.micrograph_views import (
     Result as Result,
 )
 from .database import Store as Store
-from .database_copy import TableDigest as TableDigest
 from .people.label_decisions import (
     GIVEN_REFERENCE as GIVEN_REFERENCE,
     Decision as Decision,
@@ -49,7 +48,6 @@ from .people.label_decisions import (
     FOR_ORDERS as FOR_ORDERS,
     IMPORTED as IMPORTED,
     PROGRAMS as PROGRAMS,
-    asks_two as asks_two,
     is_by_program as is_by_program,
     is_imported as is_imported,
     is_own_name as is_own_name,
@@ -74,7 +72,6 @@ from .results.stored_facts import (
     GIVEN as GIVEN,
     find_given as find_given,
     keep_warnings as keep_warnings,
-    StoredCrop as StoredCrop,
     StoredStrangeness as StoredStrangeness,
 )
 from .evidence.acts import name_odd as name_odd
@@ -109,7 +106,6 @@ from .numbers import (
 )
 from .orders.order_changes import (
     Heads as Heads,
-    JudgedField as JudgedField,
     OrderAge as OrderAge,
     ShotField as ShotField,
 )
@@ -120,7 +116,6 @@ from .orders.order_naming import (
 from .orders.order_views import (
     Entry as Entry,
     FieldView as FieldView,
-    OrderLine as OrderLine,
     OrderView as OrderView,
     PreparationView as PreparationView,
     SpecimenView as SpecimenView,
@@ -136,9 +131,7 @@ from .own_database import (
 from .results.retention import (
     Kept as Kept,
     KeptFor as KeptFor,
-    PixelDeletion as PixelDeletion,
     Retention as Retention,
-    RetentionPlan as RetentionPlan,
 )
 from .results.places import (
     KnownPlaces as KnownPlaces,
@@ -156,7 +149,6 @@ from .tables import (
     Account as Account,
     CampaignRater as CampaignRater,
     Job as Job,
-    NightRow as NightRow,
     Record as Record,
     Rollout as Rollout,
     RolloutHost as RolloutHost,
@@ -174,7 +166,6 @@ from .bundles.rollout_plan import (
     assign_rings as assign_rings,
     is_absent as is_absent,
 )
-from .evidence.row_checks import RowChecks as RowChecks
 from .search.search import (
     MicrographFacets as MicrographFacets,
     SearchPage as SearchPage,

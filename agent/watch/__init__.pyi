@@ -1,7 +1,6 @@
 # Public names, each imported on first use.
 from .fs_events import EventListener as EventListener
 from .listing import (
-    EXTENSIONS as EXTENSIONS,
     Facts as Facts,
     Kind as Kind,
     ListedFile as ListedFile,

@@ -521,14 +521,10 @@ class Encoder(nn.Module):
         same_size = [
             maps[tap]
             if maps[tap].shape[-2:] == size
-            else _average_pool(maps[tap], self._pooling_factor(tap))
+            else functional.avg_pool2d(maps[tap], self._pooling_factor(tap))
             for tap in self.taps
         ]
         return torch.cat(same_size, dim=1) if len(same_size) > 1 else same_size[0]
 
     def _pooling_factor(self, tap: int) -> int:
         return self.stride // self.backbone.strides[tap]
-
-
-def _average_pool(features: Tensor, factor: int) -> Tensor:
-    return functional.avg_pool2d(features, factor)

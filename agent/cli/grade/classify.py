@@ -69,7 +69,7 @@ def iter_cropped(
     finished: dict[Path, Outcome] = {}
     with (
         CropPool(
-            workers=min(imaging.workers or _cores(), max(1, len(paths))),
+            workers=min(imaging.workers or (os.cpu_count() or 1), max(1, len(paths))),
             time_limit_s=imaging.time_limit_s,
             memory_limit_mb=imaging.memory_limit_mb,
             max_megapixels=imaging.max_megapixels,
@@ -88,10 +88,6 @@ def iter_cropped(
                 yield next_path, finished.pop(next_path)
                 next_path = next(order, None)
             advance(done, path.name)
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
 
 
 def _listed(files: Sequence[Path], but: Path | None) -> Iterator[Path]:

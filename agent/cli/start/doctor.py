@@ -55,7 +55,7 @@ def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
             "no agent.toml found, so defaults apply. Write one with `agent init`.",
         ),
         _program(),
-        _python(),
+        DoctorResult("python", "right", f"{platform.python_version()} on {platform.platform()}"),
         *_service(account, settings, file),
         *folders,
         *(
@@ -148,10 +148,6 @@ def _program() -> DoctorResult:
     from agent.orders.facts.order_policy import software
 
     return DoctorResult("program", "right", f"{software()}.")
-
-
-def _python() -> DoctorResult:
-    return DoctorResult("python", "right", f"{platform.python_version()} on {platform.platform()}")
 
 
 def _no_sources() -> DoctorResult:

@@ -65,7 +65,7 @@ def examine_folders(settings: Settings, account: str | None) -> list[DoctorResul
             *examine_network(settings),
         ]
 
-    if account and _may_become(account):
+    if account and (hasattr(os, "fork") and os.geteuid() == 0 and account != "root"):
         return [
             DoctorResult("account", "right", f"checked as {account}."),
             *_as_account(account, check),
@@ -78,10 +78,6 @@ def examine_folders(settings: Settings, account: str | None) -> list[DoctorResul
         )
         return [DoctorResult("account", "doubtful", sentence), *check()]
     return check()
-
-
-def _may_become(account: str) -> bool:
-    return hasattr(os, "fork") and os.geteuid() == 0 and account != "root"
 
 
 def _as_account(account: str, check: Callable[[], list[DoctorResult]]) -> list[DoctorResult]:

@@ -272,7 +272,7 @@ def judge_specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
         *_describe_model_refusals(counted, rules),
     )
     if missing:
-        return Statement(Conformity.UNDECIDED, _drop_repeats(missing))
+        return Statement(Conformity.UNDECIDED, tuple(dict.fromkeys(missing)))
     return Statement(Conformity.CONFORMS)
 
 
@@ -423,10 +423,6 @@ def _describe_model_refusals(counted: Sequence[FieldFacts], rules: Rules) -> Ite
 def is_covered(field: FieldFacts, rules: Rules) -> bool:
     """Return whether a lead's permission covers what the model alone says of a field."""
     return not refuse_field(field, rules)
-
-
-def _drop_repeats(sentences: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(sentences))
 
 
 # --- the order ----------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ class ActIndex:
             rows = self._by_row[table][tuple(act.row)]
             for key in _list_keys(act, entry):
                 explained = rows.setdefault(key, [])
-                if act.before is not None or not _is_added(explained):
+                if act.before is not None or not any(act.before is None for act, _ in explained):
                     explained.append((act, entry))
 
     def list_acts(self, table: str, values: Mapping[str, Any]) -> Explained:
@@ -242,10 +242,6 @@ def _list_keys(act: Act, entry: TrailEntry) -> list[tuple[Any, ...]]:
     if any(isinstance(part, list | dict) for key in keys for part in key):
         raise TypeError("a row is not named by a number or a text")
     return keys
-
-
-def _is_added(acts: Explained) -> bool:
-    return any(act.before is None for act, _ in acts)
 
 
 def fold(table: str, acts: Explained) -> Stated:

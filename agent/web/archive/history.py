@@ -206,10 +206,6 @@ def _list_named(acts: Sequence[TrailEntry]) -> list[str]:
     return list(dict.fromkeys(entry.subject for entry in acts if ID.fullmatch(entry.subject)))
 
 
-def _load_named(web: WebContext, acts: Sequence[TrailEntry]) -> dict[str, MicrographView]:
-    return {view.id: view for view in web.store.search.list_micrographs(_list_named(acts))}
-
-
 def read_facts(entry: TrailEntry, hidden: Collection[str]) -> dict[str, Any]:
     """Return the facts of an act that a reader may see, without its signature."""
     left_out = {SIGNED, *(HIDDEN_FACTS if entry.subject in hidden else ())}
@@ -257,7 +253,7 @@ def _read_page(web: WebContext, request: Request, *, most: int = ROWS) -> dict[s
     query, problem = _read(web, asked)
     before = cookies.number(request.query_params.get("before", ""))
     acts, following = ([], None) if problem else find_page(web, query, limit=most, before=before)
-    named = _load_named(web, acts)
+    named = {view.id: view for view in web.store.search.list_micrographs(_list_named(acts))}
     kept = {key: value for key, value in asked.items() if value}
     shown = {} if before is None else {"before": str(before)}
     more = urlencode(kept | {"before": str(following)}) if following is not None else ""
