@@ -149,8 +149,14 @@ def _iter_acts(
     number = assessed.view.number
     yield from _iter_settling(store, assessed)
     if has_newer_rules(assessed, policy, at=at):
-        effect = _("The order is assessed by the present specification and sizes.")
-        yield LeadAct.REOPEN, _("Reopen the order"), effect
+        effect, despite = _("The order is assessed by the present specification and sizes."), ""
+        if later := store.audit_log.find_later(at=at):
+            despite = f"{later:%Y-%m-%dT%H:%M}"
+            effect += " " + _(
+                "The lead confirms that the clock of this PC is right, {now} UTC, although an act "
+                "is dated {later} UTC."
+            ).format(now=f"{at:%Y-%m-%d %H:%M}", later=despite)
+        yield LeadAct.REOPEN, _("Reopen the order"), effect, *([despite] if despite else [])
     if assessed.view.urgent:
         yield LeadAct.NORMAL, _("Normal priority"), _("Remove urgent.")
     else:
@@ -220,14 +226,36 @@ def carry_out(  # noqa: C901 - one case an act
             names = list_possible_names(assessed)
             dismiss_each(store, policy, assessed, names, by=by, reason=reason, at=at)
         case LeadAct.REOPEN:
-            breaks = _require_may_reopen(store, policy, assessed, by=by)
-            reopen(store, number, by=by, reason=reason, at=at, breaks=breaks)
+            confirmed = possible[act].about if about is not None else ""
+            _reopen(store, policy, assessed, by=by, reason=reason, at=at, despite=confirmed)
         case LeadAct.RESUME:
             acknowledge(store, number, by=by, reason=reason, at=at)
         case LeadAct.ACCEPT | LeadAct.DISMISS:
             accepted = act is LeadAct.ACCEPT
             store.order_corrections.amend(number, accept=accepted, by=by, reason=reason, at=at)
     return number, possible[act].effect
+
+
+def _reopen(
+    store: Store,
+    policy: OrderPolicy,
+    assessed: Assessed,
+    *,
+    by: str,
+    reason: str,
+    at: datetime,
+    despite: str,
+) -> None:
+    later, number = store.audit_log.find_later(at=at), assessed.view.number
+    if later and not despite:
+        raise UsageError(
+            _(
+                "The clock of this PC shows {now} UTC, and an act is dated {later} UTC. Set the "
+                "clock. If it is right and was ahead then, add --despite {later}."
+            ).format(now=f"{at:%Y-%m-%d %H:%M}", later=f"{later:%Y-%m-%dT%H:%M}")
+        )
+    breaks = _require_may_reopen(store, policy, assessed, by=by)
+    reopen(store, number, by=by, reason=reason, at=at, breaks=breaks, despite=despite)
 
 
 def _require_may_reopen(

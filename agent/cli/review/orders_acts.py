@@ -37,7 +37,14 @@ def urgent(
 
 
 def _carry_out(
-    context: typer.Context, number: str, act: str, *, by: str, reason: str = "", option: str = ""
+    context: typer.Context,
+    number: str,
+    act: str,
+    *,
+    by: str,
+    reason: str = "",
+    option: str = "",
+    about: str | None = None,
 ) -> None:
     """Do with an order what its page and the API do, and print the effect."""
     from agent.orders.facts.order_policy import prioritise_urgent
@@ -48,7 +55,7 @@ def _carry_out(
         who = signer or os_user()
         policy = read_order_policy(settings, store)
         number, effect = carry_out(
-            store, policy, number, LeadAct(act), by=who, reason=reason, at=now_utc()
+            store, policy, number, LeadAct(act), by=who, reason=reason, at=now_utc(), about=about
         )
         if act == LeadAct.URGENT:
             prioritise_urgent(store, settings)
@@ -118,9 +125,21 @@ def same_place(  # noqa: PLR0917 - each is a word of the command
 
 
 @orders.command()
-def reopen(context: typer.Context, number: Number, by: By = "", reason: Reason = "") -> None:
+def reopen(
+    context: typer.Context,
+    number: Number,
+    by: By = "",
+    reason: Reason = "",
+    despite: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Time of a later act: the clock of this PC is right, and was ahead then.",
+        ),
+    ] = None,
+) -> None:
     """Assess an order by the current specification. Only a lead may."""
-    _carry_out(context, number, "reopen", by=by, reason=reason)
+    _carry_out(context, number, "reopen", by=by, reason=reason, about=despite)
 
 
 @orders.command("dismiss-file")

@@ -202,6 +202,11 @@ def describe_version(
         yield _("reopened by {who}: {reason}; version {n} of {name} applies").format(
             who=reopened.by, reason=reopened.facts["reason"], n=number, name=wanted.name
         )
+    if reopened and (despite := reopened.facts.get("despite")):
+        yield _(
+            "{who} confirmed that the clock was right at the reopening, {at} UTC, although an act "
+            "is dated {later} UTC"
+        ).format(who=reopened.by, at=f"{reopened.at:%Y-%m-%d %H:%M}", later=despite)
     if reopened and (breaks := reopened.facts.get("breaks")):
         yield _(
             "{who} labelled field {fields} as breaking the limit before the order was reopened, "

@@ -269,6 +269,7 @@ def reopen(
     reason: str,
     at: datetime,
     breaks: Sequence[str] = (),
+    despite: str = "",
 ) -> None:
     """Judge an order by the specifications that are valid now; a lead's act.
 
@@ -279,23 +280,21 @@ def reopen(
         reason: Why.
         at: Now, aware UTC.
         breaks: Fields that the lead labelled as breaking the limit and that keep it now.
+        despite: Time of a later act, where the lead confirms that this PC's clock is right.
 
     Raises:
         UsageError: The order is unknown, no reason is given, or this PC's clock is set back.
     """
     if not reason.strip():
         raise UsageError("Give a reason with --reason TEXT: the statement shows it.")
-    store.audit_log.require_clock(at=at)
+    if not despite:
+        store.audit_log.require_clock(at=at)
     view = store.orders.order(number)
     if view is None:
         raise UsageError(f"Unknown order {number!r}. Run `agent orders list`.")
-    store.records.add(
-        REOPENED,
-        view.number,
-        by=by,
-        at=at,
-        facts={"reason": reason} | ({"breaks": [*breaks]} if breaks else {}),
-    )
+    facts = {"reason": reason, "breaks": [*breaks], "despite": despite}
+    facts = {key: value for key, value in facts.items() if value}
+    store.records.add(REOPENED, view.number, by=by, at=at, facts=facts)
 
 
 TAXONOMY, OF_BUNDLE = "taxonomy", "bundle_taxonomy"

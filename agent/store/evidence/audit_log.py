@@ -365,7 +365,8 @@ def require_clock(session: Session, site_id: int | None, *, at: datetime) -> Non
         raise UsageError(
             f"the clock of this PC says {at:%Y-%m-%d %H:%M} UTC, and the audit log holds an act of "
             f"{latest:%Y-%m-%d %H:%M} UTC: what was there before this act could count as of after "
-            "it. Set the clock, then try again."
+            "it. Set the clock, then try again. If it is right and was ahead then, that act is "
+            f"forgotten after {_NEWEST} newer ones."
         )
 
 
@@ -404,6 +405,11 @@ class AuditLog(Repository):
                 subject=subject,
                 facts=facts,
             )
+
+    def find_later(self, *, at: datetime) -> datetime | None:
+        """Return the time of an act that this PC's clock is behind, None where it is not."""
+        with reading(self._engine) as session:
+            return find_later(session, self._whose.site_id, at=at)
 
     def require_clock(self, *, at: datetime) -> None:
         """Refuse an act while this PC's clock is set back; see the function of that name."""

@@ -19,6 +19,7 @@ from agent.orders.facts.order_policy import load_policy
 from agent.orders.facts.place_check import PlaceCheck
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.method_validation import save_record, set_permission
+from agent.orders.lead_acts import LeadAct, carry_out, list_possible_acts
 from agent.orders.specifications.specification_history import reopen
 from agent.settings import read
 from agent.store import NOT_A_FILE, ClaimedPlace, Decision, Entry, MicrographResult, Store
@@ -539,6 +540,23 @@ def test_an_order_that_arrives_by_a_clock_ahead_has_no_later_limit_until_a_lead_
     assert "the order arrived at 2027-01-23 09:00 UTC, after the time of a field or label" in why
     assert "2026-11-24 09:00 UTC" in why
     assert word(ordering) == "conforms"
+
+
+def test_after_a_clock_was_ahead_a_lead_who_confirms_the_present_one_reopens_the_order(ordering):
+    take_by_a_clock_ahead(ordering, by_list=False)
+    now, store = AT + timedelta(hours=1), ordering.store
+    policy = load_policy(read(ordering.folder / "agent.toml"), store, default_taxonomy(), now=now)
+    shown = list_possible_acts(store, assess(store, "4711", policy), policy, at=now)
+    (possible,) = [act for act in shown if act.act is LeadAct.REOPEN]
+    given = {"by": LEAD, "reason": "the clock was ahead", "at": now}
+
+    with pytest.raises(UsageError, match="--despite 2027-01-23T09:00"):
+        carry_out(store, policy, "4711", LeadAct.REOPEN, **given)
+    carry_out(store, policy, "4711", LeadAct.REOPEN, about=possible.about, **given)
+
+    assert "that the clock of this PC is right, 2026-11-24 10:00 UTC" in possible.effect
+    assert word(ordering) == "does_not_conform"
+    assert any("although an act is dated 2027-01-23T09:00" in note for note in notes(ordering))
 
 
 def test_an_order_that_arrives_by_a_clock_ahead_with_the_same_limit_is_not_held(ordering):
