@@ -1,24 +1,16 @@
-"""Measure kept features: scoring made rows, and equality with reading on real micrographs.
+"""Measure kept features: scoring made rows, and finding the neighbours of one micrograph.
 
-    python tests/bench/features.py made [--rows 65536] [--references 300] [--codes 15]
+    python tests/bench/features.py made [--rows 65536] [--references 300]
     python tests/bench/features.py similar [--rows 100000]
-    python tests/bench/features.py real ../shared/data/uhcs [--train 160]
-    python tests/bench/features.py real ../shared/data/uhcs --more ../shared/data/micrographs \
-        --crops 10000 --parts /tmp/crops
 
 `made` writes rows of the size of real ones into shards, reads them back, hashes included, and
 scores them; the file cache is warm. 10 million rows are extrapolated from the rate, and the peak
-of memory is that of this process, which holds one row group at a time. `similar` asks for the
-neighbours of one micrograph. `real` trains a bundle of heads on frozen networks, reads every
-micrograph of the folder, and compares codes, sets and whole-field distances with those from the
-kept features. With `--crops` it cuts crops of those micrographs and of the folders of `--more`
-instead, see `feature_crops`.
+of memory is that of this process, which holds one row group at a time.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import os
 import resource
@@ -26,14 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
-from feature_crops import ALPHA, compare_parts, measure_crops, train_heads, write_part
 
 from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex, to_batch
 from agent.features.feature_rows import encode_shard
 from agent.files.whole_file import write_whole
-from model import Classifier, Example, Field, default_taxonomy
+from model import default_taxonomy
 from model.calibration import SetLevels
 from model.inference.predictor import FeatureScorer
 from model.networks.schemes import Head, Scheme
@@ -44,12 +34,6 @@ CHANNELS, LENGTH = 864, 432
 MOMENTS = (48, 80, 224, 640)
 SHARD_ROWS = 16_384
 TEN_MILLION = 10_000_000
-CODES = {
-    "spheroidite": "G8",
-    "spheroidite+widmanstatten": "G7",
-    "network": "B8",
-    "pearlite+spheroidite": "B7",
-}
 
 
 def make_form() -> FormOfRows:
@@ -145,7 +129,7 @@ def measure_similar(rows: int, where: str | None) -> None:
     of = make_form()
     with tempfile.TemporaryDirectory(dir=where) as scratch:
         folder = FeatureFolder(Path(scratch), "bench")
-        write_made(folder, of, rows, 1)
+        write_made(folder, of, rows)
         index = SimilarIndex(folder)
         seconds = []
         for n in (0, *range(1, 40)):
@@ -162,56 +146,17 @@ def measure_similar(rows: int, where: str | None) -> None:
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 
-def load_examples(folder: Path) -> list[Example]:
-    def load(name: str, um_per_px: float) -> Field:
-        content = np.frombuffer((folder / name).read_bytes(), np.uint8)
-        pixels = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        return Field(pixels, np.ones(pixels.shape[:2], bool), um_per_px)
-
-    with (folder / "MANIFEST.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["microconstituent"] in CODES]
-    return [
-        Example(
-            key=row["sha256_pixels"],
-            code=CODES[row["microconstituent"]],
-            group=row["specimen"] + row["file"],
-            load=lambda row=row: load(row["file"], float(row["um_per_px"] or 0) or None),
-        )
-        for row in rows
-    ]
-
-
-def measure_real(folder: Path, count: int) -> None:
-    examples = load_examples(folder)
-    with tempfile.TemporaryDirectory() as scratch:
-        bundle, part = train_heads(examples, count, Path(scratch)), Path(scratch) / "part.npz"
-        classifier = Classifier.load(bundle, device="cpu", alpha=ALPHA)
-        write_part(part, (example.load() for example in examples), classifier)
-        print(f"{len(examples)} real micrographs", end=", ")
-        compare_parts([part], bundle, classifier)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("made", "similar", "real"))
-    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("what", choices=("made", "similar"))
     parser.add_argument("--rows", type=int, default=65_536)
     parser.add_argument("--references", type=int, default=300)
-    parser.add_argument("--train", type=int, default=160)
-    parser.add_argument("--crops", type=int, default=0, help="0: the whole micrographs.")
-    parser.add_argument("--more", type=Path, action="append", default=[])
-    parser.add_argument("--parts", type=Path, default=Path("feature-crops"))
     parser.add_argument("--scratch", help="Folder for the made shards.")
     given = parser.parse_args()
     if given.what == "made":
         measure_made(given.rows, given.references, given.scratch)
-    elif given.what == "similar":
-        measure_similar(given.rows, given.scratch)
-    elif given.crops:
-        folders = (given.folder, *given.more)
-        measure_crops(folders, load_examples(given.folder), given.crops, given.train, given.parts)
     else:
-        measure_real(given.folder, given.train)
+        measure_similar(given.rows, given.scratch)
 
 
 if __name__ == "__main__":

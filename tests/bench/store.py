@@ -1,25 +1,16 @@
 # ruff: noqa: E501, S608 - SQL that the bench itself writes, a statement to a line
-"""Print how long the store's questions take when a lab has a million micrographs in it.
-
-    python tests/bench/store.py                     a SQLite file in a temporary folder
-    python tests/bench/store.py --postgresql        a PostgreSQL of our own, on loopback
-    python tests/bench/store.py --rows 100000 --runs 21
+"""Fill a store with as many micrographs as a lab of nine years has; `million` and `search` ask it.
 
 The rows are written by the database itself, as large as real ones; 2 % wait for a person, 20 000
-more files are queued, and a night has 300 micrographs. Times are wall clock, median and worst,
-and this process's own CPU time, which a busy machine does not stretch.
+more files are queued, and a night has 300 micrographs.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import shutil
-import statistics
 import sys
-import tempfile
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import text
@@ -27,22 +18,18 @@ from sqlalchemy import text
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 
 from labs.stored import finding
-from servers.databases import Postgres
 from sqlmodel import Session
 
 from agent.settings.root import RECIPE
-from agent.store import Decision, Store
+from agent.store import Store
 from agent.store.engine import is_sqlite, writing
 
 BEGIN = datetime(2017, 1, 1, tzinfo=UTC)
 NIGHTLY = 300
 QUEUED = 20_000
-KNOWN = 100_000
-LIMIT_MS = 50
 
 
 def fill(store: Store, rows: int, *, waits: str = "i % 50 = 0") -> None:
@@ -154,82 +141,3 @@ def _first(numbers: str, rows: int, wanted: int) -> str:
     return numbers.replace(f"< {rows}", f"< {wanted}").replace(
         f"bigint, {rows})", f"bigint, {wanted})"
     )
-
-
-def ask(store: Store, rows: int, runs: int) -> list[tuple[str, float, float, float, int]]:
-    """Run every query `runs` times: (query, median, worst and CPU ms, rows in the answer)."""
-    last = BEGIN + timedelta(seconds=rows * 86400 // NIGHTLY)
-    now = last + timedelta(days=1)
-    spread = [rows * (n + 1) // (runs + 2) for n in range(runs)]
-    ids = [f"{(i * 2654435761) % 4294967296:08x}{i:08x}" for i in spread]
-
-    def night(run: int) -> int:
-        until = BEGIN + timedelta(seconds=spread[run] * 86400 // NIGHTLY)
-        return len(store.results.list_between(until - timedelta(days=1), until))
-
-    def decide(run: int) -> int:
-        return store.labels.decide(ids[run], Decision("code", "Ada", code="G8"), at=now) and 1
-
-    questions: dict[str, Callable[[int], int]] = {
-        "claim(8)": lambda _: len(store.work_queue.claim(8, at=now, lease_s=900)),
-        "night": night,
-        "queue(limit=50)": lambda _: len(store.review_queue.list_micrographs(limit=50)),
-        "queue(one order)": lambda run: len(
-            store.review_queue.list_micrographs(order=f"o{spread[run] // 30}")
-        ),
-        "queue_length": lambda _: store.review_queue.count() and 1,
-        "micrograph(id)": lambda run: 1 if store.results.find(ids[run]) else 0,
-        "decide": decide,
-        "counts": lambda _: len(store.files.count_by_state()),
-        "failed files": lambda _: len(list(store.files.iter_status(("failed", "set_aside")))),
-    }
-    return [(name, *_timed(question, runs)) for name, question in questions.items()]
-
-
-def _timed(question: Callable[[int], int], runs: int) -> tuple[float, float, float, int]:
-    took_ms, cpu_ms, found = [], [], 0
-    for run in range(runs):
-        began_s, began_cpu_s = time.perf_counter(), time.process_time()
-        found = question(run)
-        cpu_ms.append((time.process_time() - began_cpu_s) * 1000)
-        took_ms.append((time.perf_counter() - began_s) * 1000)
-    return statistics.median(took_ms), max(took_ms), statistics.median(cpu_ms), found
-
-
-def main() -> None:
-    """Fill, ask, print."""
-    wanted = argparse.ArgumentParser(description=__doc__)
-    wanted.add_argument("--rows", type=int, default=1_000_000)
-    wanted.add_argument("--runs", type=int, default=21)
-    wanted.add_argument("--postgresql", action="store_true")
-    told = wanted.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="martensight-bench-"))
-    server = Postgres(folder) if told.postgresql else None
-    try:
-        if server:
-            server.start()
-        url = server.empty() if server else f"sqlite:///{folder}/martensight.db"
-        measure(lambda: Store.open(url, site="Plant 1", agent="PC"), told.rows, told.runs)
-    finally:
-        if server:
-            server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def measure(opened: Callable[[], AbstractContextManager[Store]], rows: int, runs: int) -> None:
-    """Print a table."""
-    with opened() as store:
-        began_s = time.perf_counter()
-        fill(store, rows)
-        print(f"{store.kind}: {rows} micrographs written in {time.perf_counter() - began_s:.0f} s")
-    began_s = time.perf_counter()
-    with opened() as store:
-        print(f"open: {(time.perf_counter() - began_s) * 1000:.0f} ms")
-        print(f"{'question':18} {'median ms':>10} {'worst ms':>9} {'CPU ms':>7} {'rows':>6}")
-        for name, middle, worst, cpu, found in ask(store, rows, runs):
-            mark = "" if middle <= LIMIT_MS else f"  above {LIMIT_MS} ms"
-            print(f"{name:18} {middle:10.1f} {worst:9.1f} {cpu:7.1f} {found:6}{mark}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
