@@ -111,6 +111,16 @@ def lab(tmp_path):
 
 
 @pytest.fixture
+def ordering(tmp_path, capsys):
+    """A lab with one order, and the command in its folder."""
+    from labs.ordering import OrderingLab  # noqa: PLC0415 - brings PyTorch
+
+    ordering = OrderingLab(tmp_path, capsys)
+    yield ordering
+    ordering.store.close()
+
+
+@pytest.fixture
 def listener():
     """A real web server that keeps what it is told."""
     heard = []

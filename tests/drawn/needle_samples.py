@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from agent.needles import LongNeedle, NeedleField, NeedleHistogram, NeedleStatus
+from drawn.needles.canvas import NeedleCanvas
+from drawn.needles.plates import Population, scatter
 
 SHORTEST_UM, LONGEST_UM, BINS = 3.0, 200.0, 160
 NETWORK = "0123456789ab"
@@ -84,3 +87,17 @@ def not_measured(reason: str = "too_few") -> NeedleField:
         intercept_um=2.0 if reason == "evidence_disagrees" else None,
         expected_l50_um=5.66 if reason == "evidence_disagrees" else None,
     )
+
+
+def draw_needles():
+    """Draw a field of needles, 102 µm wide."""
+    rng = np.random.default_rng(11)
+    canvas = NeedleCanvas.blank(512, 205)
+    population = Population(
+        length_um=18, spread=0.3, aspect=9, coverage=0.9, tone=110, tone_spread=14, edge=-45,
+        edges=2, halo=0, midrib=0, blunt=0.8, bend=0.02, kinked=0, branched=0, packets=0.2,
+        variants=6, grain=2, longest_first=True,
+    )  # fmt: skip
+    scatter(population, rng, canvas)
+    noisy = cv2.GaussianBlur(canvas.grey, (0, 0), 0.6) + rng.normal(0, 3, canvas.grey.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)

@@ -8,8 +8,18 @@ from contextlib import contextmanager, suppress
 import psutil
 
 
-def list_children():
-    return {child.pid for child in psutil.Process().children()}
+def list_children(*, recursive=False):
+    return {child.pid for child in psutil.Process().children(recursive=recursive)}
+
+
+def list_readers():
+    """Return the processes that read for this one; one that just ended is none."""
+    readers = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "spawn_main" in " ".join(child.cmdline()):
+                readers.append(child)
+    return readers
 
 
 @contextmanager

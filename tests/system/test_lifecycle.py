@@ -424,6 +424,6 @@ def test_no_micrograph_is_judged_without_its_bundle_for_want_of_files(settings, 
         worker.start()
         until(problems.all)
         worker.stop()
-        worker.join(10)
+        worker.join(60)
 
     assert any(two[1].name in problem for problem in problems.all())

@@ -24,8 +24,8 @@ from scripted.shift import (
     wrong_halfway,
 )
 
-EACH_RUN = dict(list(ALL.items())[::6]) | {"promoted": ALL["promoted"]}
-"""Every sixth kind; all of them take a minute of a core, and run with the slow tests."""
+EACH_RUN = dict(list(ALL.items())[::9]) | {"promoted": ALL["promoted"]}
+"""Every ninth kind; all of them take a minute of a core, and run with the slow tests."""
 
 
 def make(folder, orders, kinds=ALL):
@@ -33,7 +33,7 @@ def make(folder, orders, kinds=ALL):
 
 
 @pytest.fixture(
-    params=[EACH_RUN, pytest.param(ALL, marks=pytest.mark.slow)], ids=["each sixth kind", "all"]
+    params=[EACH_RUN, pytest.param(ALL, marks=pytest.mark.slow)], ids=["each ninth kind", "all"]
 )
 def shift(tmp_path, request):
     shift = make(tmp_path, len(request.param), request.param)

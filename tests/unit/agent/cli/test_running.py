@@ -110,7 +110,7 @@ def test_a_killed_agent_leaves_nothing_that_the_next_does_not_finish(lab, agent)
     process = start(lab)
     until(lambda: "done" in lab.fates().values())
     process.kill()
-    process.wait(timeout=10)
+    process.wait(60)
 
     code, _, errors = agent("--config", lab.file, "run", "--once")
 
@@ -208,14 +208,14 @@ def test_two_agents_on_one_source_and_one_postgresql_take_each_file_once(lab, po
         lab.export(f"{index:02}.png", held=picture(index))
     until(lambda: list(lab.fates().values()).count("done") >= 5)
     agents[0].kill()
-    agents[0].wait(10)
+    agents[0].wait(60)
     for index in range(20, 40):
         lab.export(f"{index:02}.png", held=picture(index))
     agents[0] = begin("PC-1")
-    until(lambda: lab.fates() == dict.fromkeys(expected, "done"), 120)
+    until(lambda: lab.fates() == dict.fromkeys(expected, "done"))
     for process in agents:
         process.terminate()
-    codes = [process.wait(15) for process in agents]
+    codes = [process.wait(120) for process in agents]
 
     assert codes == [0, 0]
     with lab.store() as store:

@@ -193,15 +193,15 @@ def test_a_crop_lies_inside_and_touches_neither_bar_nor_band_nor_outside(seed):
 
 
 def test_turned_images_are_cut_alike():
-    """One of twenty may differ: blocks count from the corner, so a turn moves them a little."""
+    """One of ten may differ: blocks count from the corner, so a turn moves them a little."""
     fields = [
         draw(seed, size=SIZE, bar=False, band=False, distractors=False, border="straight")
-        for seed in range(30, 50)
+        for seed in range(30, 40)
     ]
 
     alike = [cut_alike(field.pixels) for field in fields]
 
-    assert sum(alike) >= len(alike) - 2  # lines are tried at every second row
+    assert sum(alike) >= len(alike) - 1  # lines are tried at every second row
 
 
 def cut_alike(pixels):

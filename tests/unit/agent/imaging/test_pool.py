@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import cv2
 import numpy as np
-import psutil
 import pytest
+from labs.pool_children import list_children, list_readers
 from pebble import ProcessExpired
 from servers.failing_share import FailingShare
 
@@ -128,10 +128,10 @@ def test_a_file_that_takes_too_long_is_killed_and_the_next_one_read(tmp_path) ->
 
 
 def test_a_file_that_waits_for_a_processor_is_read_and_not_set_aside(tmp_path) -> None:
-    file = saved(tmp_path / "a.png", np.tile(steel(), (5, 5)))
+    file = saved(tmp_path / "a.png", np.tile(steel(), (2, 2)))
 
-    with suspended_reading(file, time_limit_s=8) as (reading, worker):
-        resumes = threading.Timer(9, worker.resume)  # the processors were in use for so long
+    with suspended_reading(file, time_limit_s=4) as (reading, worker):
+        resumes = threading.Timer(5, worker.resume)  # the processors were in use for so long
         resumes.start()
         outcome = reading.result()
 
@@ -141,11 +141,11 @@ def test_a_file_that_waits_for_a_processor_is_read_and_not_set_aside(tmp_path) -
 def test_a_file_that_stands_still_is_given_up_after_a_far_longer_time(tmp_path) -> None:
     file = saved(tmp_path / "a.png", np.tile(steel(), (5, 5)))
 
-    with suspended_reading(file, time_limit_s=1) as (reading, _):
+    with suspended_reading(file, time_limit_s=0.5) as (reading, _):
         outcome = reading.result()
 
     assert outcome.code is FileCode.DECODER_KILLED
-    assert "10 s" in outcome.message
+    assert "5 s" in outcome.message
     assert "share" in outcome.message
 
 
@@ -194,9 +194,8 @@ def test_a_worker_killed_by_somebody_else_costs_no_file(tmp_path) -> None:
         for path, outcome in pool.crop_all([(file, None) for file in files]):
             came[path.name] = outcome
             if len(came) == 2:
-                for child in psutil.Process().children():
-                    if "spawn_main" in " ".join(child.cmdline()):
-                        child.send_signal(signal.SIGKILL)
+                for reader in list_readers():
+                    reader.send_signal(signal.SIGKILL)
 
     assert sorted(came) == [f"{n}.png" for n in range(6)]
     assert [came[name] for name in came if not isinstance(came[name], list)] == []
@@ -222,10 +221,9 @@ def test_workers_killed_while_they_had_nothing_to_do_are_replaced(tmp_path) -> N
     with CropPool(workers=1, time_limit_s=20, stalled_s=5) as pool:
         assert len(outcomes(pool, first)["first.png"]) == 1
         for _ in range(2):
-            for child in psutil.Process().children():
-                if "spawn_main" in " ".join(child.cmdline()):
-                    child.kill()
-                    child.wait(10)
+            for reader in list_readers():
+                reader.kill()
+                reader.wait(60)
             came = outcomes(pool, then)
 
             assert len(came["then.png"]) == 1
@@ -242,14 +240,14 @@ def test_errors_of_a_share_are_told_from_our_own_time_limit(pool) -> None:
 def test_workers_at_rest_are_no_processes_and_the_next_file_is_read(pool, tmp_path) -> None:
     first, second = saved(tmp_path / "1.png"), saved(tmp_path / "2.png")
     outcomes(pool, first)  # and the process that tracks resources has begun
-    others = _list_children()
+    others = list_children(recursive=True)
 
     with CropPool(workers=1, time_limit_s=20) as own:
         before = outcomes(own, first)
         own.release_memory()
-        working = _list_children() - others
+        working = list_children(recursive=True) - others
         own.rest()
-        resting = _list_children() - others
+        resting = list_children(recursive=True) - others
         after = outcomes(own, second)
 
     assert len(before["1.png"]) == len(after["2.png"]) == 1
@@ -259,18 +257,13 @@ def test_workers_at_rest_are_no_processes_and_the_next_file_is_read(pool, tmp_pa
 @contextmanager
 def suspended_reading(file, *, time_limit_s):
     """Yield the outcome to come of a file, and its worker, which was suspended as it reads."""
-    others = _list_children()
+    others = list_children(recursive=True)
     with CropPool(workers=1, time_limit_s=time_limit_s) as pool, ThreadPoolExecutor(1) as thread:
         pool.warm()
-        started = [psutil.Process(number) for number in _list_children() - others]
-        (worker,) = [child for child in started if "spawn_main" in " ".join(child.cmdline())]
+        (worker,) = [reader for reader in list_readers() if reader.pid not in others]
         before_s = sum(worker.cpu_times()[:2])
         reading = thread.submit(lambda: next(pool.crop_all([(file, None)]))[1])
         while sum(worker.cpu_times()[:2]) < before_s + 0.1:
             threading.Event().wait(0.005)
         worker.suspend()
         yield reading, worker
-
-
-def _list_children() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True)}

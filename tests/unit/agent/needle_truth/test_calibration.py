@@ -2,11 +2,9 @@
 
 import re
 
-import cv2
 import numpy as np
 import pytest
-from drawn.needles.canvas import NeedleCanvas
-from drawn.needles.plates import Population, scatter
+from drawn.needle_samples import draw_needles
 from labs.lab import DAY
 from labs.needle_lengths import simulate
 
@@ -127,17 +125,7 @@ def test_it_has_a_version_is_replaced_withdrawn_and_is_for_one_subtype_and_micro
 
 @pytest.fixture(scope="module")
 def steel():
-    """A drawn field of needles, 102 µm wide."""
-    rng = np.random.default_rng(11)
-    canvas = NeedleCanvas.blank(512, 205)
-    population = Population(
-        length_um=18, spread=0.3, aspect=9, coverage=0.9, tone=110, tone_spread=14, edge=-45,
-        edges=2, halo=0, midrib=0, blunt=0.8, bend=0.02, kinked=0, branched=0, packets=0.2,
-        variants=6, grain=2, longest_first=True,
-    )  # fmt: skip
-    scatter(population, rng, canvas)
-    noisy = cv2.GaussianBlur(canvas.grey, (0, 0), 0.6) + rng.normal(0, 3, canvas.grey.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    return draw_needles()
 
 
 def test_a_comparison_keeps_what_the_program_has_at_each_measured_place(lab, steel):

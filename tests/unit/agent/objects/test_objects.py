@@ -473,7 +473,7 @@ def test_processes_that_fetch_one_bundle_at_once_do_not_spoil_it(bucket, endpoin
 
     def meet(method: str, path: str) -> None:
         if method == "GET" and path.endswith("weights-1.safetensors"):
-            gate.wait(20)  # both have begun, and neither is done
+            gate.wait(120)  # both have begun, and neither is done
 
     with serve_through(endpoint, meet) as slow:
         both = [

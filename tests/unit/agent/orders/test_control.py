@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import pytest
 from labs.lab import crop_here
-from labs.ordering import AT, DEMAND, SETTINGS, OrderingLab
+from labs.ordering import AT, DEMAND, SETTINGS
 from labs.pipeline import Parrot
 
 from agent.errors import OutOfResourcesError
@@ -23,13 +23,6 @@ from agent.orders.instruments.instrument_holds import load_holds
 from agent.service.data_folder import agent_name
 from agent.service.jobs.instrument_check import is_due
 from agent.settings import read
-
-
-@pytest.fixture
-def ordering(tmp_path, capsys):
-    ordering = OrderingLab(tmp_path, capsys)
-    yield ordering
-    ordering.store.close()
 
 
 def checked(ordering, *, at=AT, spoil=None):

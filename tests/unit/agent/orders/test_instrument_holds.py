@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labs.ordering import AT, SETTINGS, OrderingLab
+from labs.ordering import AT, SETTINGS
 
 from agent.nightly.facts.order_status import instruments
 from agent.orders.facts.open_items import OpenItems
@@ -22,13 +22,6 @@ from model import default_taxonomy
 
 HOUR = timedelta(hours=1)
 BAD = {"passed": False, "sources": ["LOM-07"], "software": "1", "findings": []}
-
-
-@pytest.fixture
-def ordering(tmp_path, capsys):
-    ordering = OrderingLab(tmp_path, capsys)
-    yield ordering
-    ordering.store.close()
 
 
 def fail(ordering, *, at, pc="PC", doubts=None):

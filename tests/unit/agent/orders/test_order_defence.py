@@ -30,13 +30,6 @@ from model import default_taxonomy
 LEAD = "R. Stahl"
 
 
-@pytest.fixture
-def ordering(tmp_path, capsys):
-    ordering = OrderingLab(tmp_path, capsys)
-    yield ordering
-    ordering.store.close()
-
-
 def three(ordering, *, order="4711", confirm=True):
     ids = [ordering.take(n, order=order) for n in (1, 2, 3)]
     for public_id in ids if confirm else ():

@@ -4,16 +4,9 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from labs.ordering import AT, BUNDLE, DEMAND, VALIDATED, OrderingLab
+from labs.ordering import AT, BUNDLE, DEMAND, VALIDATED
 
 from agent.orders.judge import method_validation
-
-
-@pytest.fixture
-def ordering(tmp_path, capsys):
-    ordering = OrderingLab(tmp_path, capsys)
-    yield ordering
-    ordering.store.close()
 
 
 def test_the_json_of_an_order_is_what_the_contract_says(ordering):

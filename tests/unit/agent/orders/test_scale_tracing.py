@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labs.ordering import AT, SETTINGS, OrderingLab
+from labs.ordering import AT, SETTINGS
 
 from agent.orders.facts.scale_tracing import SCALE_CHECK, add_months
 
@@ -13,13 +13,6 @@ DAY = timedelta(days=1)
 NOTE = "scale not traced to a stage micrometer"
 INSTANTS = st.datetimes(timezones=st.just(UTC)).filter(lambda at: at.year < 9000)
 KEYS = {"microscope": "Axio 1", "objective": "50x"}
-
-
-@pytest.fixture
-def ordering(tmp_path, capsys):
-    ordering = OrderingLab(tmp_path, capsys)
-    yield ordering
-    ordering.store.close()
 
 
 def measure(ordering, *, at=AT - DAY, um_per_px=0.12, size=(100, 90), **names):

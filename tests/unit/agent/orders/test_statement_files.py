@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, web_of
-from labs.ordering import AT, OrderingLab
+from labs.ordering import AT
 from labs.statements import NOW, alter, freeze, label, take, write
 from pyhanko.keys import load_cert_from_pemder
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -392,13 +392,6 @@ def test_a_missing_certificate_is_said_by_status_and_doctor(ordering):
 
 
 # --- commands and pages -------------------------------------------------------------------------
-
-
-@pytest.fixture
-def ordering(tmp_path, capsys):
-    ordering = OrderingLab(tmp_path, capsys)
-    yield ordering
-    ordering.store.close()
 
 
 def state(ordering, code, *, at):

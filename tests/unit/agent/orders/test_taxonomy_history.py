@@ -4,20 +4,12 @@ import json
 from datetime import timedelta
 from importlib.resources import files
 
-import pytest
-from labs.ordering import AT, BUNDLE, DEMAND, SETTINGS, OrderingLab
+from labs.ordering import AT, BUNDLE, DEMAND, SETTINGS
 
 from agent.store import Decision
 
 LEAD = "R. Stahl"
 NAMED = ["coarse", "medium", "fine"]
-
-
-@pytest.fixture
-def ordering(tmp_path, capsys):
-    ordering = OrderingLab(tmp_path, capsys)
-    yield ordering
-    ordering.store.close()
 
 
 def lay_down(ordering, sizes, limit="medium or finer", *, subtypes=("G",)):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from labs.ordering import AT, BUNDLE, DEMAND, OrderingLab
+from labs.ordering import AT, BUNDLE, DEMAND
 from labs.pipeline import Parrot
 from labs.small import past, write_labelled
 
@@ -17,13 +17,6 @@ from agent.orders.statements.statement import describe_changes
 from agent.orders.statements.trace import Sameness, judge_again
 from agent.service.statements import StatementKeeper
 from agent.settings import read
-
-
-@pytest.fixture
-def ordering(tmp_path, capsys):
-    ordering = OrderingLab(tmp_path, capsys)
-    yield ordering
-    ordering.store.close()
 
 
 def trace(ordering, *words, folder="out"):

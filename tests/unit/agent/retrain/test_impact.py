@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 from labs import lab as pages_lab
-from labs.ordering import AT, BUNDLE, VALIDATED, OrderingLab
+from labs.ordering import AT, BUNDLE, VALIDATED
 from labs.small import twin_of
 
 from agent.archive import Archive
@@ -26,13 +26,6 @@ from model import ComparisonOutcome, default_taxonomy
 
 NEW = "20261125-beefbeef"
 SINCE = AT - timedelta(days=90)
-
-
-@pytest.fixture
-def ordering(tmp_path, capsys):
-    ordering = OrderingLab(tmp_path, capsys)
-    yield ordering
-    ordering.store.close()
 
 
 def allow(ordering):

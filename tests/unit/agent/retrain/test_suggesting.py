@@ -119,7 +119,7 @@ def test_what_could_not_be_learned_from_is_not_suggested(lab):
 
 
 def test_the_shell_suggests_what_waits_without_saying_what_the_model_thinks(own_lab, capsys):
-    for one in past(2, first_order=4000, seed=9):
+    for one in past(1, first_order=4000, seed=9):
         drawn = one.drawn(PIXELS, border=False)
         name = one.name.rpartition(".")[0]
         (own_lab.folder / "export" / f"{name}.png").write_bytes(encode(drawn, "png"))

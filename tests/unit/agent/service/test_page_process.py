@@ -73,7 +73,7 @@ class RunningAgent:
             return False
 
     def shown(self, path):
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:  # noqa: S310 - ours
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=120) as answer:  # noqa: S310 - ours
             return answer.read().decode()
 
     def page(self):
@@ -185,7 +185,7 @@ def test_without_a_bundle_neither_page_nor_agent_needs_pytorch(running):
     until(lambda: lab.fates().get("taken.png") == "done")
 
     for path in ("/review", "/orders", "/reports/index.html", "/api/v1/status", "/metrics"):
-        with urllib.request.urlopen(f"{agent.url}{path}", timeout=30) as answer:  # noqa: S310 - ours
+        with urllib.request.urlopen(f"{agent.url}{path}", timeout=120) as answer:  # noqa: S310 - ours
             assert answer.status == 200
 
     for process in (agent.page(), psutil.Process(agent.process.pid)):

@@ -130,7 +130,7 @@ class Running:
 
     def __exit__(self, *_):
         self.agent.stop()
-        self.thread.join(15)
+        self.thread.join(DEADLINE_S)
         assert not self.thread.is_alive(), "it did not stop"
 
 

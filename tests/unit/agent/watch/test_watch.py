@@ -751,7 +751,7 @@ def test_a_root_removed_and_made_again_is_heard_again(tmp_path, watch):
     (folder / "a.tif").write_bytes(b"x")
 
     assert not offline.online
-    assert rung.event.wait(10)
+    assert rung.event.wait(60)
     assert watched.state.online
 
 

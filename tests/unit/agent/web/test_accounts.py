@@ -165,7 +165,7 @@ def test_many_wrong_passwords_at_once_are_no_more_tries_than_one_by_one(lab, bro
     together = threading.Barrier(20)
 
     def guess(browser):
-        together.wait(30)
+        together.wait(120)
         return browser.post("/login", data={"name": "Ann", "password": "wrong"}).text
 
     with ThreadPoolExecutor(20) as guessers:
@@ -187,7 +187,7 @@ def test_no_more_than_two_passwords_are_hashed_at_once(monkeypatch):
     together = threading.Barrier(12)
 
     def check_one(_):
-        together.wait(30)
+        together.wait(120)
         try:
             return check.is_password(hashed, PASSWORD)
         except auth.PasswordCheckBusyError:
@@ -804,13 +804,13 @@ def test_with_a_certificate_the_page_is_https_and_its_cookie_stays_there(lab, ce
 
     opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), Stay)
     try:
-        opener.open(request, timeout=30)
+        opener.open(request, timeout=120)
         answered = None
     except urllib.error.HTTPError as error:
         answered = error
     finally:
         pages.stop()
-        pages.join(10)
+        pages.join(60)
 
     assert pages.url.startswith("https://")
     assert answered is not None
@@ -839,10 +839,10 @@ def test_only_a_proxy_of_the_settings_says_from_where_a_request_comes(
                 f"{pages.url}/login", sent, FORWARDED | {"x-forwarded-for": f"10.9.8.{number}"}
             )
             with pytest.raises(urllib.error.HTTPError) as answered:
-                urllib.request.urlopen(request, timeout=30)  # noqa: S310 - ours
+                urllib.request.urlopen(request, timeout=120)  # noqa: S310 - ours
     finally:
         pages.stop()
-        pages.join(10)
+        pages.join(60)
 
     assert ("strict-transport-security" in answered.value.headers) is secure
     assert answered.value.code == (401 if trusted else 429)

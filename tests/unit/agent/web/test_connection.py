@@ -38,7 +38,7 @@ def pages(lab):
 
 def opened(pages, sent=b""):
     where = urlsplit(pages.url)
-    connection = socket.create_connection((where.hostname, where.port), timeout=30)
+    connection = socket.create_connection((where.hostname, where.port), timeout=120)
     connection.sendall(sent)
     return connection
 
@@ -53,7 +53,7 @@ def is_ended(connection):
 
 
 def status_of(pages, path="/healthz"):
-    with urllib.request.urlopen(f"{pages.url}{path}", timeout=30) as answer:  # noqa: S310 - ours
+    with urllib.request.urlopen(f"{pages.url}{path}", timeout=120) as answer:  # noqa: S310 - ours
         return answer.status
 
 
@@ -76,7 +76,7 @@ def test_a_head_sent_by_drops_is_ended_too(pages):
             except ConnectionError:
                 return True
 
-        until(drop, 20)
+        until(drop)
 
 
 def test_a_body_that_stops_is_ended(pages):
@@ -94,7 +94,7 @@ def test_where_all_places_are_taken_by_half_sent_requests_a_whole_one_is_answere
 
 def test_a_connection_between_two_requests_is_kept(pages):
     where = urlsplit(pages.url)
-    asking = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+    asking = http.client.HTTPConnection(where.hostname, where.port, timeout=120)
     codes, sockets = [], set()
     for _ in range(2):
         asking.request("GET", "/healthz")

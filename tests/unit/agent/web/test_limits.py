@@ -269,14 +269,14 @@ def test_one_request_more_than_are_answered_at_once_is_told_to_come_again(lab):
 
     def status():
         there.release()
-        assert let_go.wait(30)
+        assert let_go.wait(120)
         return {}
 
     app = create_app(dataclasses.replace(web_of(lab), status=status), requests=2)
     with TestClient(app, base_url=HOME) as client, ThreadPoolExecutor(2) as others:
         held = [others.submit(client.get, "/api/v1/status") for _ in range(2)]
         for _ in held:
-            assert there.acquire(timeout=30)
+            assert there.acquire(timeout=120)
 
         refused, alive = client.get("/review"), client.get("/healthz")
         let_go.set()
@@ -369,7 +369,7 @@ def test_a_person_has_one_heavy_request_answered_at_a_time_and_light_ones_next_t
     @app.get("/history.csv")
     def export() -> str:
         there.release()
-        assert let_go.wait(30)
+        assert let_go.wait(120)
         return "number"
 
     @app.get("/history")
@@ -383,10 +383,10 @@ def test_a_person_has_one_heavy_request_answered_at_a_time_and_light_ones_next_t
         ThreadPoolExecutor(2) as others,
     ):
         held = others.submit(client.get, "/history.csv")
-        assert there.acquire(timeout=30)
+        assert there.acquire(timeout=120)
         second, light = client.get("/history.csv"), client.get("/history")
         elsewhere = others.submit(other.get, "/history.csv")
-        assert there.acquire(timeout=30)
+        assert there.acquire(timeout=120)
         let_go.set()
         first, again = held.result(30), client.get("/history.csv")
         codes = [a.status_code for a in (first, second, light, elsewhere.result(30), again)]

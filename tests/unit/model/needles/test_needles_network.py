@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from drawn.needles.canvas import NeedleCanvas
-from drawn.needles.plates import Population, scatter
+from drawn.needle_samples import draw_needles
 from safetensors.torch import load_file, save_file
 
 from agent.cli import main
@@ -31,17 +30,7 @@ def mapper():
 
 @pytest.fixture(scope="module")
 def steel():
-    """A drawn field of needles, 102 µm wide."""
-    rng = np.random.default_rng(11)
-    canvas = NeedleCanvas.blank(512, 205)
-    population = Population(
-        length_um=18, spread=0.3, aspect=9, coverage=0.9, tone=110, tone_spread=14, edge=-45,
-        edges=2, halo=0, midrib=0, blunt=0.8, bend=0.02, kinked=0, branched=0, packets=0.2,
-        variants=6, grain=2, longest_first=True,
-    )  # fmt: skip
-    scatter(population, rng, canvas)
-    noisy = cv2.GaussianBlur(canvas.grey, (0, 0), 0.6) + rng.normal(0, 3, canvas.grey.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    return draw_needles()
 
 
 def write_with_scale(file, grey):

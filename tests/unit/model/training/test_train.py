@@ -57,10 +57,18 @@ from model.training.gradients import (
     micro_batches,
 )
 
+FINE = replace(PLAN, alpha=0.02)
+
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("bundles"))[-1].result
+def steps(tmp_path_factory):
+    """The steps of a training whose alarm rate is finer than its reference images allow."""
+    return trained(tmp_path_factory.mktemp("bundles"), FINE)
+
+
+@pytest.fixture(scope="module")
+def bundle(steps):
+    return steps[-1].result
 
 
 def test_the_last_step_names_a_whole_bundle(bundle):
@@ -76,9 +84,7 @@ def test_the_last_step_names_a_whole_bundle(bundle):
     assert [p.name for p in bundle.parent.iterdir() if not p.name.startswith(".")] == [bundle.name]
 
 
-def test_an_alarm_rate_too_fine_for_what_was_taught_is_said_while_training(tmp_path):
-    steps = trained(tmp_path, replace(PLAN, alpha=0.02))
-
+def test_an_alarm_rate_too_fine_for_what_was_taught_is_said_while_training(steps):
     (said,) = [step.note for step in steps if "reference images, and" in step.note]
     assert said.startswith("A false-alarm rate of 0.02 needs at least 49 reference images")
     assert said in read_manifest(steps[-1].result).facts["notes"]
@@ -97,7 +103,7 @@ def test_a_taught_bundle_tells_the_codes_apart(bundle):
 
 
 def test_the_same_examples_and_plan_give_the_same_bundle(bundle, tmp_path):
-    assert trained(tmp_path)[-1].result.name == bundle.name
+    assert trained(tmp_path, FINE)[-1].result.name == bundle.name
 
 
 def test_the_classifiers_own_network_gives_a_second_opinion_on_strangeness(bundle):
@@ -147,7 +153,7 @@ def test_a_test_image_that_is_a_turned_crop_of_a_taught_one_is_named(tmp_path):
     assert said in read_manifest(steps[-1].result).facts["notes"]
 
 
-@pytest.mark.parametrize("scheme", ["global", "multi-head"])
+@pytest.mark.parametrize("scheme", ["multi-head", pytest.param("global", marks=pytest.mark.slow)])
 def test_every_scheme_answers_in_the_same_words(tmp_path, scheme):
     bundle = trained(tmp_path, replace(PLAN, scheme=scheme))[-1].result
 
@@ -160,7 +166,10 @@ def test_every_scheme_answers_in_the_same_words(tmp_path, scheme):
     assert sum(prediction.size_probabilities.values()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("framing", ["mirror", "resize", "tile"])
+@pytest.mark.parametrize(
+    "framing",
+    ["tile", *(pytest.param(each, marks=pytest.mark.slow) for each in ("mirror", "resize"))],
+)
 def test_every_framing_trains_and_answers(tmp_path, framing):
     bundle = trained(tmp_path, replace(PLAN, framing=framing, frame_px=32))[-1].result
 

@@ -268,11 +268,11 @@ def test_a_shell_that_is_killed_takes_its_child_with_it(lab, settings, store):
         stderr=subprocess.DEVNULL,
     )
     until(lambda: store.jobs.list_running(at=clock()))
-    children = psutil.Process(shell.pid).children()
-    assert children
+    children = []
+    until(lambda: children.extend(psutil.Process(shell.pid).children()) or children)
 
     shell.kill()
-    shell.wait(10)
+    shell.wait(60)
 
     until(lambda: not any(child.is_running() for child in children))
     assert not TrainingLock(settings.store.folder).is_held()

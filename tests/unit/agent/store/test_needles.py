@@ -1,4 +1,4 @@
-"""A measured needle is appended with author, time and scale; withdrawing keeps it."""
+"""Needles of a field and what people measured are appended, and never change."""
 
 from __future__ import annotations
 
@@ -6,11 +6,73 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from drawn.needle_samples import measured, not_measured
 from labs.stored import AT, OTHER, SHA, finding, taken
 from servers.databases import tamper
+from sqlalchemy.exc import DBAPIError
 
 from agent.errors import UsageError
-from agent.store import NewNeedle, Store
+from agent.store import NewNeedle, Store, engine
+from agent.store.engine import writing
+
+
+def add(store: Store, needles, sha256: str = SHA) -> int:
+    taken(store, f"{sha256[:2]}.tif", replace(finding(sha256), needles=needles))
+    view = store.results.find(sha256[:16])
+    assert view is not None
+    return view.result.id
+
+
+def name_differences(store: Store) -> str:
+    return "\n".join(store.checks.compare_rows().faults)
+
+
+def test_needles_are_read_as_they_were_measured(store) -> None:
+    field, without = measured(1), not_measured("evidence_disagrees")
+
+    first, second = add(store, field), add(store, without, OTHER)
+
+    assert store.needle_fields.list_of([first, second]) == {first: field, second: without}
+
+
+def test_a_result_without_measurement_has_none(store) -> None:
+    number = add(store, None)
+
+    assert store.needle_fields.list_of([number]) == {}
+
+
+def test_another_site_sees_none_of_them(address, store) -> None:
+    number = add(store, measured())
+
+    with Store.open(address, site="Plant 2", agent="PC") as other:
+        assert other.needle_fields.list_of([number]) == {}
+
+
+def test_a_stored_length_cannot_be_changed(address, store) -> None:
+    number = add(store, measured())
+
+    with (
+        pytest.raises(DBAPIError, match="is evidence"),
+        writing(engine.make_engine(address)) as session,
+    ):
+        session.connection().exec_driver_sql("UPDATE needle_field SET facts = '{}'")
+
+    assert store.needle_fields.list_of([number])[number].l90_um == measured().l90_um
+
+
+@pytest.mark.parametrize(
+    "act", ["UPDATE needle_field SET facts = '{}'", "DELETE FROM needle_field"]
+)
+def test_a_length_changed_behind_the_agent_is_named(address, store, act) -> None:
+    number = add(store, measured())
+    before = name_differences(store)
+
+    tamper(address, act)
+
+    assert before == ""
+    sentence = f"result {number} of field {SHA[:16]}: sha256 of needle_field was"
+    assert sentence in name_differences(store)
+
 
 FIELD = SHA[:16]
 NEEDLE = NewNeedle((10.0, 20.0), (40.0, 60.0), 0.2)
