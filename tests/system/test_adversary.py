@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -13,7 +14,9 @@ import pytest
 import tifffile
 from labs.ordering import AT, SETTINGS, OrderingLab
 from labs.ordering import DEMAND as OF_THREE
+from servers.databases import tamper
 
+from agent.backup.verification import Outside, verify_trail
 from agent.demo.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, encode_landmarks, read
@@ -1290,6 +1293,51 @@ def test_an_edited_copy_of_a_place_is_no_further_field(ordering, edit):
     ordering.confirm(ordering.take(3, pixels=np.ascontiguousarray(EDITS[edit](whole))))
 
     assert "2 of 3 fields; field 1 and field 3 show one place" in ordering.order()["missing"][0]
+
+
+# --- what no check on the same disk sees, an empty data folder does ------------------------------
+
+
+def mark_as_compared(bench):
+    """File a second picture of one place, and mark both as compared before they are."""
+    pixels = steel(7)
+    bench.shoot("4711_01_1.tif", pixels=pixels)
+    bench.shoot("4711_01_2.tif", pixels=np.clip(pixels.astype(int) + 9, 0, 255).astype(np.uint8))
+    address = f"sqlite:///{bench.folder / 'data' / 'martensight.db'}"
+    tamper(
+        address,
+        "CREATE TRIGGER mark AFTER INSERT ON place BEGIN "
+        "UPDATE place SET compared_at = '2026-11-24 09:00:00'; END",
+    )
+    bench.work()
+    tamper(address, "DROP TRIGGER mark")
+
+
+def file_a_field_of_no_file(bench):
+    """File a field with pixels and right acts, of which there is no file."""
+    bench.fine()
+    bench.take(2)
+
+
+@pytest.mark.parametrize("forge", [mark_as_compared, file_a_field_of_no_file])
+def test_an_empty_data_folder_shows_what_no_check_on_the_same_disk_sees(
+    bench, tmp_path, capsys, forge
+):
+    demand = DEMAND.replace("fields = 1", "fields = 2")
+    bench.set(demand)
+    forge(bench)
+    bench.work()
+    (tmp_path / "again").mkdir()
+    again = Bench(tmp_path / "again", capsys)
+    again.set(demand)
+    shutil.copytree(bench.folder / "export", again.folder / "export", dirs_exist_ok=True)
+    again.work()
+
+    answers = [one.word() for one in (bench, again)]
+    faults = verify_trail(bench.store, Outside(bench.folder / "reports"))[0]
+    again.store.close()
+
+    assert (answers, faults) == (["conforms", "undecided"], [])
 
 
 # --- acts of people who are no leads -------------------------------------------------------------
