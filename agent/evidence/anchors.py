@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -49,9 +49,11 @@ class Anchor(TrailHead):
         place: Where it was found, such as a file's name.
         is_note: The command that put another database in place wrote it, and confirms that act.
         site: Name of the site, "" where it was not kept: several sites may write into one file.
-        file: Path of the file of anchors that it is a line of, "" for any other place. Such a file
-            holds a note of each act that put another database in place; without that note the act
-            explains nothing of the file: a note in the data folder is as easily forged as the act.
+        file: Path of the file of anchors or the log that it is a line of, "" for any other place.
+            Such a file holds a note of each act that put another database in place, a log where a
+            lead appended it; without that note the act explains nothing of the file: a note in the
+            data folder is as easily forged as the act.
+        line: Of that file, counted from 0. What stands after the note of an act was there after it.
     """
 
     at: datetime
@@ -59,6 +61,7 @@ class Anchor(TrailHead):
     is_note: bool = False
     site: str = ""
     file: str = ""
+    line: int = 0
 
     @classmethod
     def of(cls, head: TrailHead, *, at: datetime, site: str = "") -> Anchor:
@@ -74,7 +77,13 @@ class Anchor(TrailHead):
 
     @classmethod
     def from_json(
-        cls, document: Any, *, place: str, at: datetime | None = None, file: Path | None = None
+        cls,
+        document: Any,
+        *,
+        place: str,
+        at: datetime | None = None,
+        file: Path | None = None,
+        line: int = 0,
     ) -> Anchor | None:
         """Return the anchor in a document, or None where it holds none.
 
@@ -83,24 +92,31 @@ class Anchor(TrailHead):
             place: Where it was found.
             at: Its time where the document has none.
             file: The file of anchors or the log of which it is a line.
+            line: Which line of it, counted from 0.
         """
         try:
             when = at or datetime.fromisoformat(document["at"])
+            number, count = int(document["number"]), int(document["count"])
+            if max(number, count) > LARGEST:
+                return None
             return cls(
-                number=int(document["number"]),
-                count=int(document["count"]),
+                number=number,
+                count=count,
                 sha256=str(document["sha256"]),
                 at=when if when.tzinfo else when.replace(tzinfo=UTC),
                 **{key: str(document.get(key) or "") for key in _WORDS},
                 place=place,
                 is_note=document.get("is_note") is True,
-                file=str(file) if file and "event" not in document else "",
+                file=str(file) if file else "",
+                line=line,
             )
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return None
 
 
-_OF_NOTES = ("place", "is_note", "file")
+_OF_NOTES = ("place", "is_note", "file", "line")
+LARGEST = 2**63 - 1
+"""Number that a database can hold."""
 _WORDS = ("actor", "act", "subject", "site")
 
 
@@ -122,21 +138,26 @@ def iter_lines(file: Path) -> Iterator[Anchor]:
     """
     try:
         with file.open(encoding="utf-8", errors="replace") as opened:
-            for line in opened:
-                with suppress(ValueError):
-                    document = json.loads(line)
-                    if anchor := Anchor.from_json(document, place=file.name, file=file):
-                        yield anchor
+            for number, line in enumerate(opened):
+                if anchor := parse_line(line, file, number):
+                    yield anchor
     except OSError as error:
         raise StoreError(
             f"{file}: the anchors in it cannot be read ({error.strerror or error})."
         ) from error
 
 
-def iter_reports(folder: Path) -> Iterator[Anchor]:
-    """Yield the anchors in the JSON of each night's report."""
-    for file in sorted(folder.glob("????-??-??.json")):
-        with suppress(OSError, ValueError, TypeError, KeyError):
+def parse_line(line: str | bytes, file: Path, number: int = 0) -> Anchor | None:
+    """Return the anchor in a line of a file or a log, or None where it holds none."""
+    with suppress(ValueError, RecursionError):
+        return Anchor.from_json(json.loads(line), place=file.name, file=file, line=number)
+    return None
+
+
+def iter_reports(folder: Path, *, last: int = 0) -> Iterator[Anchor]:
+    """Yield the anchors in the JSON of each night's report, or of so many last ones."""
+    for file in sorted(folder.glob("????-??-??.json"))[-last:]:
+        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             document = json.loads(file.read_text(encoding="utf-8"))
             at = datetime.fromisoformat(document["gathered_at"])
             if anchor := Anchor.from_json(document.get(KEY), place=file.name, at=at):
@@ -295,20 +316,20 @@ class _Replacement:
         kept: Number of the last act that the database held then.
         at: Until when the database that was replaced was in use, aware UTC.
         ends: (number, hash) of what was known outside then, whatever its clock.
-        noted: The files of anchors that hold its note.
+        noted: The files of anchors that hold its note → the first line of it.
         begun: The database is of another beginning, so that no earlier number is its own.
     """
 
     kept: int
     at: datetime
     ends: frozenset[tuple[int, str]]
-    noted: frozenset[str]
+    noted: Mapping[str, int]
     begun: bool = False
 
     def explains(self, anchor: Anchor) -> bool:
         """Return whether an anchor is of the database that was replaced."""
-        if anchor.file and anchor.file not in self.noted:
-            return False
+        if anchor.file and anchor.line >= self.noted.get(anchor.file, 0):
+            return False  # not noted there, or noted before
         return self.covers(anchor)
 
     def covers(self, anchor: Anchor) -> bool:
@@ -326,10 +347,11 @@ def _find_replacements(
     A restore, and a lab's own beginning, are confirmed by the command that made them; what the
     agent found by itself, and a database of another lab, by the lead who accepted it.
     """
-    confirmed: dict[tuple[int, str], set[str]] = {}
+    confirmed: dict[tuple[int, str], dict[str, int]] = {}
     for anchor in known:
         if anchor.is_note:
-            confirmed.setdefault((anchor.number, anchor.sha256), set()).add(anchor.file)
+            lines = confirmed.setdefault((anchor.number, anchor.sha256), {})
+            lines[anchor.file] = min(anchor.line, lines.get(anchor.file, anchor.line))
     entries = store.audit_log.list_replacements()
     accepted = _find_accepted(entries)
     first = next(iter(store.audit_log.iter_acts()), None) if entries else None
@@ -350,7 +372,7 @@ def _find_replacements(
         if entry.act != BEGUN_ANEW and not _is_held(store, entry):
             continue
         ends = _read_ends(entry.facts.get("ends"))
-        noted = frozenset(confirmed[signed.id, signed.sha256])
+        noted = confirmed[signed.id, signed.sha256]
         begun = entry.act == BEGUN_ANEW
         replacements.append(_Replacement(kept, entry.at, ends, noted, begun=begun))
     return replacements, notes
@@ -413,14 +435,30 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
             notes += [_describe_unnoted(anchor, by) for by in replacements if by.covers(anchor)]
             unexplained.append(anchor)
             faults.append(_fault(anchor, good, is_there=anchor.number in hashes))
-    return AnchorChecks(tuple(faults[:1]), tuple(notes), tuple(unexplained))
+    others = _list_others(every, store.site)
+    return AnchorChecks((*faults[:1], *others), tuple(notes), tuple(unexplained))
+
+
+def _list_others(every: Collection[Anchor], site: str) -> list[str]:
+    """Return a sentence per file of anchors that holds ends of other sites alone."""
+    sites: dict[str, set[str]] = {}
+    for anchor in every:
+        if anchor.file and not anchor.is_note:
+            sites.setdefault(anchor.file, set()).add(anchor.site)
+    return [
+        f"{file}: it holds no end of the site {site}, only of {', '.join(sorted(names))}, so "
+        "nothing was compared with it. If the site was renamed, give it that name again"
+        for file, names in sorted(sites.items())
+        if not names & {"", site}
+    ]
 
 
 def _describe_unnoted(anchor: Anchor, by: _Replacement) -> str:
     return (
         f"trail: number {anchor.number} of {anchor.place} is not explained by the database that "
-        f"was put in place on {by.at:%Y-%m-%d %H:%M} UTC: {anchor.place} holds no note of it. A "
-        f"lead who knows of it appends the line of its note in the folder {NOTES} to that file"
+        f"was put in place on {by.at:%Y-%m-%d %H:%M} UTC: {anchor.place} holds no note of it below "
+        f"that. A lead who knows of it appends the line of its note in the folder {NOTES} to that "
+        "file"
     )
 
 

@@ -151,7 +151,7 @@ def find_newest_at(folder: Path) -> datetime | None:
     for file in sorted(folder.glob("trail-*.tsr"), reverse=True):
         try:
             document = json.loads(file.with_suffix(".json").read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         if anchor := Anchor.from_json(document, place=file.name):
             return anchor.at
@@ -169,7 +169,7 @@ def _read(file: Path, certificates: Path | None) -> Timestamped | None:
         message = file.read_bytes()
         answer = token.read_bytes() if token.exists() else b""
         anchor = Anchor.from_json(json.loads(message), place=token.name)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         anchor, answer, message = None, b"", b""
     if anchor is None:
         nothing = Anchor(0, 0, "", datetime.min)  # noqa: DTZ901 - number 0 is compared with nothing

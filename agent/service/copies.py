@@ -13,7 +13,6 @@ taken list is read again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -334,13 +333,8 @@ def _list_beyond(settings: Settings, store: Store) -> list[Beyond]:
 
 def _iter_anchors(settings: Settings, store: Store, *, now: datetime) -> Iterator[Anchor]:
     """Yield the newest ends of the audit log that are kept outside the database."""
-    reports = sorted(reports_folder(settings.store.folder, store).glob("????-??-??.json"))
-    for file in reports[-LAST_REPORTS:]:
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            document = json.loads(file.read_text(encoding="utf-8"))
-            at = datetime.fromisoformat(document["gathered_at"])
-            if anchor := Anchor.from_json(document.get(anchors.KEY), place=file.name, at=at):
-                yield anchor
+    reports = reports_folder(settings.store.folder, store)
+    yield from anchors.iter_reports(reports, last=LAST_REPORTS)
     for backup in list_past(settings, now=now, lab=store.audit_log.get_first_hash())[-1:]:
         with suppress(OSError):
             find = partial(anchors.find_in_backup, backup.file)
@@ -371,10 +365,9 @@ def _iter_tail(file: Path) -> Iterator[Anchor]:
     with suppress(OSError), file.open("rb") as opened:
         opened.seek(0, 2)
         opened.seek(max(opened.tell() - TAIL_BYTES, 0))
-        for line in opened.read().splitlines():
-            with suppress(ValueError):
-                if anchor := Anchor.from_json(json.loads(line), place=file.name, file=file):
-                    yield anchor
+        for number, line in enumerate(opened.read().splitlines()):
+            if anchor := anchors.parse_line(line, file, number):
+                yield anchor
 
 
 # --- presences ----------------------------------------------------------------------------------

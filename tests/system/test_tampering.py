@@ -13,13 +13,13 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from labs.lab import DAY, RING_A, TAXONOMY, Lab, copy_of
+from labs.lab import DAY, NEXT_DAY, RING_A, TAXONOMY, Lab, copy_of
 from labs.predictions import prediction_of
 from labs.stored_trail import chain_again
 from servers.databases import tamper
 
 from agent.backup.verification import Outside, verify_trail
-from agent.evidence.anchors import NOTES, Anchor, append, iter_lines, write_note
+from agent.evidence.anchors import NOTES, Anchor, iter_lines, write_note
 from agent.orders.instruments.instrument_holds import Holds, load_releases
 from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.judge.assessment import assess
@@ -732,14 +732,15 @@ FORGED = {
 """What hides that the audit log was written again, with right hashes, from an anchor elsewhere."""
 
 
-def test_no_forged_restore_hides_a_rewritten_log_from_an_anchor(broken, tmp_path) -> None:
+@pytest.mark.parametrize("more", [{}, {"event": "trail.anchored"}], ids=["file", "log"])
+def test_no_forged_restore_hides_a_rewritten_log_from_an_anchor(broken, tmp_path, more) -> None:
     head = broken.store.audit_log.get_head()
     broken.store.close()
     hidden = []
     for place, (name, forge) in enumerate(FORGED.items()):
         lab = copy_of(broken, tmp_path / str(place) / "data")
         outside = Outside(lab.reports, files=(lab.folder.parent / "anchor.jsonl",), data=lab.folder)
-        append(outside.files[0], Anchor.of(head, at=DAY))
+        outside.files[0].write_text(json.dumps(Anchor.of(head, at=DAY).to_json() | more) + "\n")
         tamper(
             address_of(lab),
             "UPDATE label SET code = 'G8'",
@@ -748,7 +749,7 @@ def test_no_forged_restore_hides_a_rewritten_log_from_an_anchor(broken, tmp_path
         chain_again(address_of(lab))
         forge(lab)
 
-        word, found = answer(lab), "\n".join(verify_trail(lab.store, outside)[0])
+        word, found = answer(lab), verified_with(lab, outside)
 
         assert word == "conforms", name
         if "the hashes were computed again" not in found:
@@ -756,6 +757,63 @@ def test_no_forged_restore_hides_a_rewritten_log_from_an_anchor(broken, tmp_path
         lab.store.close()
 
     assert hidden == []
+
+
+def restore_by_wrong_clock(lab: Lab) -> None:
+    """Append a restore with a note in both places, and a label of the time after it."""
+    append_forged(lab, RESTORED, at=LATER, trail=lab.store.audit_log.get_end()[0])
+    (note,) = (lab.folder / NOTES).iterdir()
+    shutil.copy(note, lab.folder.parent / "anchor.jsonl")
+    decide(lab, next(lab.store.results.iter_all()).id, "G7", at=DAY + timedelta(hours=2))
+
+
+def rename_site(lab: Lab) -> None:
+    """Let the site have another name, whose ends the file of anchors does not hold."""
+    tamper(address_of(lab), "UPDATE site SET name = 'Plant 2'")
+    lab.store.close()
+    lab.store = Store.open(address_of(lab), site="Plant 2", agent="test")
+
+
+AROUND = {
+    "a restore by a clock ahead, long before": (restore_by_wrong_clock, None, ""),
+    "another name of the site": (None, rename_site, ""),
+    "a line of brackets": (None, None, "[" * 200_000),
+    "an endless number": (None, None, '{"number": Infinity, "count": 1, "sha256": "", "at": ""}'),
+    "a number of 40 digits": (
+        *(None, None),
+        json.dumps({"number": 10**39, "count": 1, "sha256": "", "at": "2026-11-24"}),
+    ),
+}
+"""Ways around an anchor elsewhere that forge no act → before the end is kept, after it, a line."""
+
+
+@pytest.mark.parametrize("way", AROUND)
+def test_no_way_around_an_anchor_hides_a_rewritten_log(broken, way) -> None:
+    before, after, line = AROUND[way]
+    file = broken.folder.parent / "anchor.jsonl"
+    outside = Outside(broken.reports, files=(file,), data=broken.folder)
+    if before:
+        before(broken)
+    end = Anchor.of(broken.store.audit_log.get_head(), at=NEXT_DAY, site="Plant 1")
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(f"{line}\n{json.dumps(end.to_json())}\n")
+    assert verified_with(broken, outside) == ""
+    tamper(
+        address_of(broken),
+        "UPDATE label SET code = 'G8'",
+        "UPDATE trail SET facts = replace(facts, 'G7', 'G8')",
+    )
+    chain_again(address_of(broken))
+    if after:
+        after(broken)
+
+    found = verified_with(broken, outside)
+
+    assert "the hashes were computed again" in found or "it holds no end of the site" in found
+
+
+def verified_with(lab: Lab, outside: Outside) -> str:
+    return "\n".join(verify_trail(lab.store, outside)[0])
 
 
 @pytest.mark.parametrize(
