@@ -100,13 +100,11 @@ class CropPool:
         time_limit_s: Processor time of one file, in seconds, before its worker ends. By the clock
             alone a worker is killed after `WALL_CLOCK` times as long.
         memory_limit_mb: Memory limit of one worker, in MB.
-        max_megapixels: A larger image is refused by its header.
+        limits: Of one file; the share of a file hangs after `time_limit_s` without a byte.
         um_per_px_range: A scale outside this range is ignored, µm per pixel.
-        sidecars: Whether text and XML files next to a picture are read for the scale.
         keep_surface: Whether a deeper rim of the specimen counts as steel.
         landmarks: Whether the landmarks of each crop are extracted as well.
         stalled_s: Time without a worker starting a file, in seconds, before all are replaced.
-        roots: Folders of the sources; a folder below one is not followed where it is a link.
     """
 
     def __init__(
@@ -115,19 +113,17 @@ class CropPool:
         workers: int = 0,
         time_limit_s: float = 60.0,
         memory_limit_mb: int = 4000,
-        max_megapixels: float = 200.0,
+        limits: Limits | None = None,
         um_per_px_range: tuple[float, float] = (0.0005, 5.0),
-        sidecars: bool = True,
         keep_surface: bool = False,
         landmarks: bool = False,
         stalled_s: float = 60.0,
-        roots: tuple[Path, ...] = (),
     ) -> None:
         self.workers = workers or max(1, (os.cpu_count() or 2) // 2)
         self._time_limit_s = time_limit_s
         self._memory_limit_mb = memory_limit_mb
         self._stalled_s = stalled_s
-        limits = Limits(max_megapixels, sidecars=sidecars, standstill_s=time_limit_s, roots=roots)
+        limits = replace(limits or Limits(), standstill_s=time_limit_s)
         self._plan = _Plan(limits, um_per_px_range, keep_surface, landmarks, time_limit_s)
         self._running: dict[_Future, _Job] = {}
         self._pool = self._new_pool()

@@ -17,7 +17,7 @@ from agent.archive import Archive
 from agent.errors import AgentError, is_out_of_resources
 from agent.features import FeatureFolder
 from agent.files import shares
-from agent.imaging import WALL_CLOCK, CropPool
+from agent.imaging import WALL_CLOCK, CropPool, Limits
 from agent.needle_truth import needle_calibration
 from agent.needles import LengthCorrection, SizeRule
 from agent.needles.measuring import NeedleMeasurer
@@ -112,12 +112,14 @@ def make_pool(
         workers=workers or imaging.workers or few,
         time_limit_s=imaging.time_limit_s,
         memory_limit_mb=imaging.memory_limit_mb,
-        max_megapixels=imaging.max_megapixels,
+        limits=Limits(
+            imaging.max_megapixels,
+            sidecars=imaging.sidecars,
+            roots=tuple(source.folder for source in settings.sources),
+        ),
         um_per_px_range=imaging.um_per_px_range,
-        sidecars=imaging.sidecars,
         keep_surface=imaging.surface_layer == "keep",
         landmarks=has_landmarks,
-        roots=tuple(source.folder for source in settings.sources),
     )
 
 

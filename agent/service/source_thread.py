@@ -46,12 +46,7 @@ def build_watcher(
 ) -> SourceWatcher:
     """Make the watch of one source from its settings."""
     return SourceWatcher(
-        name=source.name,
-        folder=source.folder,
-        wish=source.mode,
-        quiet_s=source.quiet_s,
-        completion=source.completion,
-        scan_every_s=source.scan_every_s,
+        source,
         known=store.files.list_known(source.name),
         settling=store.files.list_settling(source.name),
         ring=ring,

@@ -10,10 +10,10 @@ import errno
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import structlog
 
+from agent.settings import Source
 from agent.watch.fs_events import (
     EventListener,
     EventsUnavailableError,
@@ -37,7 +37,6 @@ from agent.watch.write_completion import Hold, StabilityTracker, find_hold, is_a
 
 log = structlog.get_logger()
 
-Completion = Literal["quiet", "rename", "sidecar"]
 
 NOT_A_FILE_SENTENCE = "it is a link, a pipe or an empty folder, not a file; links are not followed"
 
@@ -109,12 +108,7 @@ class SourceWatcher:
     """One source. Used from one thread; `name`, `folder` and `state` may be read from any.
 
     Args:
-        name: The source's name.
-        folder: Its folder, absolute.
-        wish: Requested mode of watching.
-        quiet_s: Time without a change, in seconds, after which a file is complete.
-        completion: How the microscope marks a file as complete.
-        scan_every_s: Interval of listings in seconds, whatever the events.
+        source: Its name, its folder, and how it is watched.
         known: Relative path → facts of recorded files.
         settling: Relative paths recorded as still being written.
         ring: Called from another thread when something changed.
@@ -125,13 +119,8 @@ class SourceWatcher:
 
     def __init__(
         self,
+        source: Source,
         *,
-        name: str,
-        folder: Path,
-        wish: Literal["native", "poll", "auto"],
-        quiet_s: float,
-        completion: Completion,
-        scan_every_s: float,
         known: Mapping[str, Facts],
         settling: Iterable[str] = (),
         ring: Callable[[], None],
@@ -139,9 +128,11 @@ class SourceWatcher:
         hear: bool = True,
         listen: Callable[[Path, Callable[[], None]], EventListener] = EventListener,
     ) -> None:
-        self.name, self.folder, self._wish = name, folder, wish
-        self._quiet_s = quiet_s if completion != "rename" else min(quiet_s, RENAMED_QUIET_S)
-        self._completion, self._scan_every_s = completion, scan_every_s
+        self.name, self.folder = source.name, source.folder
+        self._mode, self._completion = source.mode, source.completion
+        self._scan_every_s, self._quiet_s = source.scan_every_s, source.quiet_s
+        if self._completion == "rename":
+            self._quiet_s = min(self._quiet_s, RENAMED_QUIET_S)
         self._known: dict[str, Facts] = dict(known)
         self._ring, self._clock, self._hear, self._listen = ring, clock, hear, listen
         self._settling = StabilityTracker(self._quiet_s)
@@ -159,7 +150,7 @@ class SourceWatcher:
         self._looked_s = 0.0
         self._watch_mode: WatchMode | None = None
         self._is_local = False
-        self.state = SourceState("poll" if wish == "poll" else "native")
+        self.state = SourceState("poll" if self._mode == "poll" else "native")
 
     def look(self, now_s: float) -> WatchResult:
         """Check the folder: all of it when a listing is due, else only pending files."""
@@ -388,7 +379,7 @@ class SourceWatcher:
         if not self.state.online:
             self._list_at_s = min(self._list_at_s, now_s)
         if self._watch_mode is None:
-            self._watch_mode = choose_mode(self._wish, self.folder)
+            self._watch_mode = choose_mode(self._mode, self.folder)
             self._is_local = is_local(self.folder)
             self._update_state(mode=self._watch_mode.mode, why=self._watch_mode.why)
         if not self._hear or self._watch_mode.mode == "poll":
@@ -459,7 +450,7 @@ class SourceWatcher:
             self._unannounced_count >= UNHEARD
             and self._unannounced_count > 10 * self._announced_count
         )
-        if self._wish == "auto" and enough and self.state.mode != "poll":
+        if self._mode == "auto" and enough and self.state.mode != "poll":
             why = "files came here without an event"
             log.warning("folder.deaf", source=self.name, reason=f"{why}; polling from now on")
             self._watch_mode = WatchMode("poll", why)

@@ -105,8 +105,10 @@ class Classifier:
             engine,
             cache=cache,
             int8=int8,
-            extractor=_build_shared_extractor(detector.extractor, heads) if shares_pass else None,
-            build_exact=partial(_build_exact_extractor, detector.extractor, heads)
+            shared=(
+                _build_shared_extractor(detector.extractor, heads),
+                partial(_build_exact_extractor, detector.extractor, heads),
+            )
             if shares_pass
             else None,
         )

@@ -93,10 +93,9 @@ class Predictor:
         engine: From `choose_engine`.
         cache: Folder for compiled models, or None.
         int8: Activation ranges for an int8 engine, else None.
-        extractor: Extracts the features in place of the encoders, as heads on the frozen network
-            need it; None: one is built from framing, encoders and engine.
-        build_exact: Returns the extractor in fp32 that goes with `extractor`; None if that computes
-            in fp32.
+        shared: What extracts the features in place of the encoders, as heads on the frozen network
+            need it, and what builds its counterpart in fp32; None: built from framing, encoders
+            and engine.
 
     Attributes:
         engine: The engine in use.
@@ -113,16 +112,16 @@ class Predictor:
         *,
         cache: Path | None = None,
         int8: Int8Calibration | None = None,
-        extractor: FieldExtractor | None = None,
-        build_exact: Callable[[], FieldExtractor] | None = None,
+        shared: tuple[FieldExtractor, Callable[[], FieldExtractor]] | None = None,
     ) -> None:
+        self._build_exact: Callable[[], FieldExtractor] | None
+        extractor, self._build_exact = shared or (None, None)
         self.engine = extractor.engine if extractor else engine
         self.degraded_reason = ""
         self._scheme, self._framing, self._encoders, self._heads = scheme, framing, encoders, heads
         self._difference = int8.difference if int8 else ENGINE_DIFFERENCE
         ready = _quantize(encoders, int8) if int8 else encoders
         self._cpu_extractor: FieldExtractor | None = None
-        self._build_exact = build_exact
         self._cpu_lock = Lock()
         self._extractor: FieldExtractor
         if extractor:

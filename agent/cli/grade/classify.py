@@ -57,7 +57,7 @@ def iter_cropped(
         UsageError: There is no image file.
     """
     from agent.errors import UsageError
-    from agent.imaging.pool import CropPool
+    from agent.imaging import CropPool, Limits
 
     paths = list(_listed(files, but))
     if not paths:
@@ -72,9 +72,8 @@ def iter_cropped(
             workers=min(imaging.workers or (os.cpu_count() or 1), max(1, len(paths))),
             time_limit_s=imaging.time_limit_s,
             memory_limit_mb=imaging.memory_limit_mb,
-            max_megapixels=imaging.max_megapixels,
+            limits=Limits(imaging.max_megapixels, sidecars=imaging.sidecars),
             um_per_px_range=imaging.um_per_px_range,
-            sidecars=imaging.sidecars,
             keep_surface=imaging.surface_layer == "keep",
             landmarks=landmarks,
         ) as pool,

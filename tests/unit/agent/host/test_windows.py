@@ -27,6 +27,7 @@ from agent import log, settings
 from agent.errors import UsageError
 from agent.host.windows import needs_password, refuse_mapped_drive
 from agent.service.data_folder import RunLock
+from agent.settings import Source
 from agent.watch import SourceWatcher
 
 DEADLINE_S = 120.0
@@ -47,8 +48,8 @@ def until(condition) -> None:
 
 def watch(folder: Path, ring=lambda: None, **given) -> SourceWatcher:
     return SourceWatcher(
-        name="LOM", folder=folder, wish="native", quiet_s=0.2, completion="quiet",
-        scan_every_s=60.0, known={}, settling={}, ring=ring, clock=time.monotonic, **given,
+        Source(name="LOM", folder=folder, mode="native", quiet_s=0.2),
+        known={}, settling={}, ring=ring, clock=time.monotonic, **given,
     )  # fmt: skip
 
 

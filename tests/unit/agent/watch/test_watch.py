@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watchdog.events import FileClosedEvent
 
+from agent.settings import Source
 from agent.watch import (
     Kind,
     ListedFile,
@@ -267,18 +268,10 @@ def watch():
 
     def make(folder, **given):
         clock = Clock()
-        wanted = {
-            "name": "LOM",
-            "folder": folder,
-            "wish": "poll",
-            "quiet_s": 5,
-            "completion": "quiet",
-            "scan_every_s": 60,
-            "known": {},
-            "ring": lambda: None,
-            "clock": clock,
-        }
-        watched = SourceWatcher(**(wanted | given))
+        own = {key: given.pop(key) for key in list(given) if key in Source.model_fields}
+        source = Source(**({"name": "LOM", "folder": folder, "mode": "poll"} | own))
+        wanted = {"known": {}, "ring": lambda: None, "clock": clock}
+        watched = SourceWatcher(source, **(wanted | given))
         made.append(watched)
         return watched, clock
 
@@ -550,7 +543,7 @@ def test_a_file_that_a_program_has_open_for_writing_waits_until_it_is_closed(
 
 
 def test_a_file_that_is_closed_is_asked_at_once(tmp_path, watch, slow_writer):
-    watched, _ = watch(tmp_path, wish="native", hear=False)
+    watched, _ = watch(tmp_path, mode="native", hear=False)
     watched._listener = Replayed(tmp_path, lambda: None)
     run(watched, 30)
     (due_s,) = {not_before_s for _, not_before_s in watched._postponed.values()}
@@ -739,7 +732,7 @@ def test_a_root_removed_and_made_again_is_heard_again(tmp_path, watch):
     folder = tmp_path / "export"
     folder.mkdir()
     rung = Rung()
-    watched, _ = watch(folder, wish="native", ring=rung)
+    watched, _ = watch(folder, mode="native", ring=rung)
     watched.look(0)
     folder.rmdir()
     watched.look(10)
@@ -812,7 +805,7 @@ def test_whatever_becomes_of_the_events_the_listing_is_the_truth(recording, watc
     rng = random.Random(seed)
     heard = rng.sample(events, rng.randrange(len(events) + 1))
     heard += rng.choices(events, k=rng.randrange(10))  # and some of them twice
-    watched, _ = watch(folder, wish="native", hear=False, scan_every_s=60, quiet_s=1)
+    watched, _ = watch(folder, mode="native", hear=False, scan_every_s=60, quiet_s=1)
     watched.look(0)
     watched._listener = Replayed(folder, lambda: None)
 
@@ -831,7 +824,7 @@ def test_whatever_becomes_of_the_events_the_listing_is_the_truth(recording, watc
 
 
 def test_an_event_that_names_a_file_wrongly_asks_for_a_listing(tmp_path, watch):
-    watched, _ = watch(tmp_path, wish="native", hear=False, scan_every_s=3600, quiet_s=1)
+    watched, _ = watch(tmp_path, mode="native", hear=False, scan_every_s=3600, quiet_s=1)
     watched.look(0)
     watched._listener = Replayed(tmp_path, lambda: None)
     (tmp_path / "job done").mkdir()
@@ -843,7 +836,7 @@ def test_an_event_that_names_a_file_wrongly_asks_for_a_listing(tmp_path, watch):
 
 
 def test_files_that_come_without_events_turn_an_automatic_source_to_polling(tmp_path, watch):
-    watched, _ = watch(tmp_path, wish="auto")
+    watched, _ = watch(tmp_path, mode="auto")
     watched._watch_mode = None
     run(watched, 61)
     if watched._listener is None:
