@@ -2,6 +2,7 @@
 
 import gc
 import json
+import logging
 import os
 import tempfile
 import threading
@@ -118,6 +119,27 @@ def ordering(tmp_path, capsys):
     ordering = OrderingLab(tmp_path, capsys)
     yield ordering
     ordering.store.close()
+
+
+@pytest.fixture
+def agent(tmp_path, capfd):
+    """Run one command as a shell would; its exit code, answer and complaint come back."""
+    import structlog  # noqa: PLC0415 - a fast run may do without
+
+    from agent.cli import main  # noqa: PLC0415
+
+    (tmp_path / "agent.toml").write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["--config", str(tmp_path / "agent.toml"), *arguments])
+        said = capfd.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    handlers = logging.getLogger().handlers[:]
+    yield run
+    logging.getLogger().handlers = handlers  # a command's own are bound to the captured stderr
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 import re
 from dataclasses import replace
 from datetime import timedelta
 
 import pyarrow.parquet as pq
 import pytest
-import structlog
 from drawn.needle_samples import measured, not_measured
 from fastapi.testclient import TestClient
 from hypothesis import given
@@ -20,7 +18,6 @@ from hypothesis import strategies as st
 from labs.lab import DAY, HOME, RING_A, SETTINGS, TAXONOMY, minutes, web_of
 from labs.shell import Shell
 
-from agent.cli import main
 from agent.files.csv_export import FORMULA_STARTS, format_csv, plain
 from agent.labelled_import import iter_rows
 from agent.nightly import write_report
@@ -28,23 +25,6 @@ from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy
 from agent.store import Decision, NewNeedle, Origin, acting_through
 from agent.web import create_app
-
-
-@pytest.fixture
-def agent(tmp_path, capfd):
-    """Runs one command as a shell would; gives its exit code, answer and complaint."""
-    (tmp_path / "agent.toml").write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["--config", str(tmp_path / "agent.toml"), *arguments])
-        said = capfd.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    handlers = logging.getLogger().handlers[:]
-    yield run
-    logging.getLogger().handlers = handlers  # a command's own are bound to the captured stderr
-    structlog.reset_defaults()
 
 
 def test_every_micrograph_is_a_row_with_its_code_and_its_decision(lab, agent, tmp_path):

@@ -12,7 +12,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, Lab, web_of
+from labs.lab import DAY, HOME, web_of
 from labs.statements import PIXELS, freeze, label, take
 from PIL import Image
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -29,13 +29,6 @@ from agent.web import create_app
 
 OURS = '{% extends "builtin/customer.html" %}{% block verdict %}<h1>OURS {{ page.word }}</h1>'
 OURS += "{% endblock %}"
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
 
 
 @pytest.fixture

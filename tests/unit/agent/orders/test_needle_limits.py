@@ -11,7 +11,7 @@ from drawn.needle_samples import not_measured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labs.judged_orders import DEMANDS, SPECIMENS, field, of
-from labs.lab import DAY, RING_A, TAXONOMY, Lab
+from labs.lab import DAY, RING_A, TAXONOMY
 
 from agent.orders import Specifications
 from agent.orders.facts.needle_lengths import (
@@ -296,13 +296,6 @@ def test_law_without_a_doubt_a_statement_stays_as_it_is(word) -> None:
 
 
 # --- orders ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def lab(tmp_path):
-    made = Lab(tmp_path / "data")
-    yield made
-    made.store.close()
 
 
 def fill(lab, *needles, code="G8"):

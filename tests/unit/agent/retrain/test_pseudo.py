@@ -7,20 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from labs.lab import DAY, Lab
+from labs.lab import DAY
 
 from agent.retrain.pseudo_labels import Audit, is_stable, list_candidates, select_within_quotas
 from agent.store import Decision
 from model import Example, Field
 
 BUNDLE = "20261101-0badcafe"
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    with lab.store:
-        yield lab
 
 
 def everything(lab, *, unsure=()):

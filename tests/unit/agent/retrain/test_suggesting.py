@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from labs.lab import Lab
 from labs.small import PIXELS, encode, past
 
 from agent.retrain.label_suggestions import POOL, list_candidates
@@ -16,13 +15,6 @@ from model import default_taxonomy, fit_learning_curve, select_diverse
 from model.evaluation.labels import LearningCurve
 
 STANDARD = default_taxonomy()
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    with lab.store:
-        yield lab
 
 
 def test_copies_come_last_and_what_is_known_is_not_asked_again():

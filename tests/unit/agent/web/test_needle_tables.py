@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from drawn.needle_samples import measured, not_measured
 from fastapi.testclient import TestClient
-from labs.lab import HOME, RING_A, TAXONOMY, Lab, web_of
+from labs.lab import HOME, RING_A, TAXONOMY, web_of
 
 from agent.needles import SizeRule, find_size_conflict
 from agent.orders import Specifications
@@ -19,13 +19,6 @@ def open_page(lab, wanted=RING_A, *, has_needles=True):
     web = replace(web_of(lab), lab=lambda: policy)
     with TestClient(create_app(web), base_url=HOME) as client:
         return client.get("/order/4711").text
-
-
-@pytest.fixture
-def lab(tmp_path):
-    made = Lab(tmp_path / "data")
-    yield made
-    made.store.close()
 
 
 def fill(lab, *needles, **given):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import os
 import re
 import statistics
@@ -17,35 +16,16 @@ from http import HTTPStatus
 import httpx2
 import numpy as np
 import pytest
-import structlog
 from labs.lab import DAY, SETTINGS, minutes, web_of
 from labs.lab import NEXT_DAY as NOW
 from servers.browser import CHROMIUM, until, until_ready
 from servers.pages import decided, served
 
-from agent.cli import main
 from agent.nightly import write_index, write_report
 from agent.nightly.page import layout as night_page
 from agent.store import Decision
 
 # --- from the shell -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def agent(tmp_path, capfd):
-    """Runs one command as a shell would; gives its exit code, answer and complaint."""
-    (tmp_path / "agent.toml").write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["--config", str(tmp_path / "agent.toml"), *arguments])
-        said = capfd.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    handlers = logging.getLogger().handlers[:]
-    yield run
-    logging.getLogger().handlers = handlers  # a command's own are bound to the captured stderr
-    structlog.reset_defaults()
 
 
 def test_what_waits_is_listed_the_weightiest_first(lab, agent):

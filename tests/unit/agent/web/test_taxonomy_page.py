@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from html import unescape
 
-import pytest
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, NEXT_DAY, Lab
 from labs.words import Words, english_in
@@ -30,13 +29,6 @@ look_for = "thin plates"
 name = "G"
 sizes = ["7", "8"]
 """
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
 
 
 def open_pages(lab: Lab, settings: str = SETTINGS, own: str | None = OWN) -> TestClient:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from labs.lab import DAY, Lab
+from labs.lab import DAY
 from labs.small import past, write_labelled
 
 from agent.retrain import Cleaned, collect, send_back
@@ -36,13 +36,6 @@ from model.evaluation.labels import (
 
 STANDARD = default_taxonomy()
 LATER = DAY + timedelta(hours=1)
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    with lab.store:
-        yield lab
 
 
 def collected(lab, **asked):
