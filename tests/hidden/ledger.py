@@ -166,6 +166,8 @@ class Ledger:
         self.is_uncompared = False
         self.orders: dict[str, Known] = {}
         self.lost: dict[str, set[str]] = {}
+        self.replaced: set[str] = set()
+        """Names of files that another picture replaced before they were read."""
         self.checks: list[tuple[int, bool, datetime]] = []
         self.arrivals = 0
 

@@ -271,7 +271,10 @@ SENTENCES: list[tuple[str, Proof]] = [
         r"no material, product or customer is known of it, so no specification limit applies",
         lambda s, _m: not s.assessed.view.specimens,
     ),
-    (r"(\S+) could not be used: .*", lambda s, m: m[1] in s.world.lost[s.number]),
+    (
+        r"(\S+) could not be used: .*",
+        lambda s, m: m[1] in s.world.lost.get(s.number, ()) or m[1] in s.world.replaced,
+    ),
     (
         r"the order arrived at .*, after the time of a field or label .*: a lead reopens it .*",
         lambda s, _m: s.world.was_set_back,

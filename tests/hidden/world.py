@@ -102,6 +102,7 @@ class World(Ledger):
         self.places = PlaceCheck(self.store, compare=compare)
         self._rules: OrderPolicy | None = None
         self._pictures: dict[str, tuple[Picture, Mapping[str, str]]] = {}
+        self._waiting: set[str] = set()
         self._is_idle = True
         self.read_specifications()
         self.check(passed=True)
@@ -142,6 +143,8 @@ class World(Ledger):
     def arrive(self, name: str, picture: Picture, note: Mapping[str, str]) -> None:
         """Let a file come to rest in the export folder."""
         self.arrivals, self._is_idle = self.arrivals + 1, False
+        self.replaced |= {name} & self._waiting
+        self._waiting.add(name)
         self._pictures[name] = (picture, note)
         size = 1000 + int(picture.sha256[:6], 16)
         arrival = ListedFile("LOM", disk().exports, name, size, self.arrivals)
@@ -176,6 +179,7 @@ class World(Ledger):
         self.be_killed()
 
     def _take(self, claim: Claim) -> None:
+        self._waiting.discard(claim.relative)
         if claim.relative not in self._pictures:
             self.store.work_queue.set_aside(claim, "not_an_image", "no image", at=self.now)
             return

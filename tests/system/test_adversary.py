@@ -589,6 +589,7 @@ def test_a_file_that_is_replaced_before_it_was_read_holds_its_order_until_its_fi
     bench, by, word, is_deleted
 ):
     bench.fine()
+    bench.work()
     path = bench.shoot("4711_01_4.tif", COARSE)
     bench.arrive()
     if is_deleted:
@@ -599,8 +600,12 @@ def test_a_file_that_is_replaced_before_it_was_read_holds_its_order_until_its_fi
 
     copied = (bench.folder / "export" / "4711_01_1.tif").read_bytes()
     path.write_bytes(copied if by == "copy" else tif(steel(4242)))
+    bench.arrive()
+    waiting = bench.missing()
     bench.work()
 
+    assert "still to be read" in waiting
+    assert is_deleted or "could not be used" not in waiting
     assert bench.word() == word
     if word == "undecided":
         assert "4711_01_4.tif could not be used" in bench.missing()

@@ -305,6 +305,18 @@ def is_renamed(
     return bool(after) and before == after
 
 
+def find_replaced(lost: Iterable[FileFate], waiting: Iterable[FileFate]) -> set[int]:
+    """Return the files that were replaced before they were read, by one that waits to be read."""
+    previous = {fate.id: fate.previous for fate in lost if fate.code == OVERWRITTEN}
+    replaced: set[int] = set()
+    for fate in waiting:
+        before = fate.previous
+        while before in previous and before not in replaced:
+            replaced.add(before)
+            before = previous[before]
+    return replaced
+
+
 def gave_field(
     fate: FileFate,
     view: OrderView,

@@ -34,6 +34,7 @@ from agent.orders.facts.open_items import (
     describe_claims,
     describe_settled,
     describe_specimens,
+    find_replaced,
     gave_field,
     is_renamed,
     is_unwatched,
@@ -126,11 +127,14 @@ def assess_view(
     waiting = [(fate, name) for fate, name in named if fate not in unwatched]
     unread = (*iter_lost(open_items, number, policy.sources, key), *unwatched)
     renamed = [fate for fate in unread if is_renamed(fate, open_items, policy.sources, key)]
+    replaced = find_replaced(unread, (fate for fate, _name in waiting))
     places = store.places.known(_public_ids(view))
     lost = tuple(
         fate
         for fate in unread
-        if fate not in renamed and not gave_field(fate, view, places, policy.sources, key)
+        if fate not in renamed
+        and fate.id not in replaced
+        and not gave_field(fate, view, places, policy.sources, key)
     )
     torn = tuple(
         stray
