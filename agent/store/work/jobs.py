@@ -90,11 +90,10 @@ class Jobs(Repository):
             False where it runs or is requested already; then nothing was written.
         """
         with writing(self._engine) as session:
-            rows = _open(session, self._whose)
-            if any(
-                _is_requested(row, name, at) or (row.name == name and _is_alive(row, at))
-                for row in rows
-            ):
+            running = (
+                row.name == name and _is_alive(row, at) for row in _open(session, self._whose)
+            )
+            if any(running) or _is_awaited(session, self._whose, name, at):
                 return False
             session.add(
                 Job(
@@ -127,9 +126,9 @@ class Jobs(Repository):
             return None
 
     def is_requested(self, name: str, *, at: datetime) -> bool:
-        """Return whether a job is requested that no agent has started yet."""
+        """Return whether a job is requested, or was taken and has reported no progress yet."""
         with reading(self._engine) as session:
-            return any(_is_requested(row, name, at) for row in _open(session, self._whose))
+            return _is_awaited(session, self._whose, name, at)
 
     def end(
         self, job_id: int, outcome: str, *, at: datetime, facts: Mapping[str, Any] | None = None
@@ -189,6 +188,21 @@ def _open(session: Session, whose: AgentIdentity) -> list[Job]:
 def _is_alive(row: Job, at: datetime) -> bool:
     reported = row.facts.get(SEEN_AT)
     return _is_younger(reported, SILENT_AFTER, at)
+
+
+def _is_awaited(session: Session, whose: AgentIdentity, name: str, at: datetime) -> bool:
+    if any(_is_requested(row, name, at) for row in _open(session, whose)):
+        return True
+    named = col(Job.name).in_((name, name + REQUESTED))
+    query = select(Job).where(Job.site_id == whose.site_id, named).order_by(col(Job.id).desc())
+    row = session.exec(query.limit(1)).first()
+    if row is None or row.facts.get("stage"):
+        return False
+    if row.name == name:
+        return row.ended_at is None and _is_alive(row, at)
+    taken_at = row.ended_at if row.outcome == "taken" else None
+    age = compute_age(taken_at, at) if taken_at else None
+    return age is not None and age < SILENT_AFTER
 
 
 def _is_requested(row: Job, name: str, at: datetime) -> bool:

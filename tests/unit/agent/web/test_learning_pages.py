@@ -102,6 +102,29 @@ def test_a_training_that_runs_refuses_a_second_one_and_a_request_ends_by_cancel(
     assert "A training runs: subtype 3/12." in page
 
 
+def test_a_lab_without_a_bundle_is_led_from_models_to_its_first_training(lab):
+    page = browser_on(web_of(lab)).get("/models").text
+
+    assert '<a href="/models/training">Train the first bundle</a>' in page
+
+
+def test_a_training_that_was_taken_is_shown_before_it_reports_its_progress(bundles):
+    browser, jobs = browser_on(web_of(bundles)), bundles.store.jobs
+    browser.post("/models/retrain")
+    jobs.take_request("retrain", at=NEXT_DAY)
+
+    taken, again = browser.get("/models/training").text, browser.post("/models/retrain").text
+    job = jobs.begin("retrain", at=NEXT_DAY)
+    begun = browser.get("/models/training").text
+    jobs.end(job, "done", at=NEXT_DAY)
+    ended = browser.get("/models/training").text
+
+    assert "it runs or is requested already" in again
+    for page in (taken, begun):
+        assert "A training is requested; the agent starts it within some seconds." in page
+    assert "Start the training" in ended
+
+
 def test_a_request_that_no_agent_took_is_void_after_ten_minutes(bundles):
     bundles.store.jobs.request("retrain", by="Lea", at=NEXT_DAY)
 
