@@ -342,10 +342,14 @@ def test_files_that_were_set_aside_are_listed_with_the_reason_and_tried_again(la
 
     with browser_of(web) as browser:
         listed = browser.get("/files?state=set_aside").text
+        browser.cookies.set("language", "de")
+        german = browser.get("/files?state=set_aside").text
+        browser.cookies.delete("language")
         done = browser.post("/files/retry", data={"which": ""}).text
 
     assert "cut.tif" in listed
     assert "it ends in the middle of the picture" in listed
+    assert "Abgeschnitten. Die Datei endet zu früh" in german
     assert "1 file is queued again." in done
     assert lab.store.files.count_by_state()["queued"] == 1
 
