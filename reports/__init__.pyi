@@ -12,7 +12,6 @@ from .content.components import (
     Layer as Layer,
     Letterhead as Letterhead,
     Link as Link,
-    LongNeedlePicture as LongNeedlePicture,
     NeedleBar as NeedleBar,
     NeedlePlot as NeedlePlot,
     NeedleTable as NeedleTable,

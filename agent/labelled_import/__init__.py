@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from agent.labelled_import.importer import (
     ImportOutcome,
-    ImportProgress,
     ManifestProvenance,
     get_group,
     get_key,
@@ -31,7 +30,6 @@ from agent.labelled_import.manifest import (
 
 __all__ = [
     "ImportOutcome",
-    "ImportProgress",
     "Labelled",
     "LabelledFolder",
     "ManifestProvenance",

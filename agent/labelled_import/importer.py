@@ -13,7 +13,7 @@ from agent.labelled_import.manifest import SCALE, Labelled, LabelledFolder, Unus
 from agent.objects import ObjectsUnavailableError
 from agent.store import CHANGEABLE, FOR_ORDERS, IMPORTED, Decision, State
 from agent.watch import ListedFile, Provenance, locate
-from model import Example
+from model import Example, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,14 +31,6 @@ if TYPE_CHECKING:
 FILES_AT_ONCE = 32
 """Files of one round. Between two rounds the workers wait, so that short ones cost time."""
 LABELS_AT_ONCE = 16
-
-
-class ImportProgress(NamedTuple):
-    """Progress of an import."""
-
-    done: int
-    total: int
-    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +77,7 @@ def import_folder(
     by: str,
     for_orders: bool = False,
     update: bool = False,
-) -> Iterator[ImportProgress | ImportOutcome]:
+) -> Iterator[Progress[None] | ImportOutcome]:
     """Import a labelled folder: crop its files by the pipeline, then store the labels.
 
     Args:
@@ -98,7 +90,7 @@ def import_folder(
         update: Whether process data of known micrographs are replaced by those of the manifest.
 
     Yields:
-        A `ImportProgress` after each round; last an `ImportOutcome`.
+        A `Progress` after each round; last an `ImportOutcome`.
 
     Raises:
         StalledError: Disk or database is at fault; call it again, it goes on where it stopped.
@@ -117,7 +109,7 @@ def import_folder(
     done = 0
     while count := pipeline.process_batch(FILES_AT_ONCE, only=[listing.source]).files:
         done = min(done + count, len(files))
-        yield ImportProgress(done, len(files), "read and cropped")
+        yield Progress("import", done, len(files), "read and cropped")
     origin = FOR_ORDERS if for_orders else IMPORTED
     yield from _label(listing, store, now, partial(_build_decision, by=by, origin=origin), update)
 
@@ -128,7 +120,7 @@ def _label(
     now: Callable[[], datetime],
     decide: Callable[[Labelled], Decision],
     update: bool,
-) -> Iterator[ImportProgress | ImportOutcome]:
+) -> Iterator[Progress[None] | ImportOutcome]:
     fates = _fates(listing, store)
     unusable, changed = [*listing.unusable], []
     codes: dict[str, int] = {}
@@ -163,9 +155,9 @@ def _label(
             labelled += 1
         if number % LABELS_AT_ONCE == 0:
             _store_labels(decisions, store, now)
-            yield ImportProgress(number, len(listing.files), "labelled")
+            yield Progress("import", number, len(listing.files), "labelled")
     _store_labels(decisions, store, now)
-    yield ImportProgress(len(listing.files), len(listing.files), "labelled")
+    yield Progress("import", len(listing.files), len(listing.files), "labelled")
     yield ImportOutcome(labelled, unchanged, codes, tuple(unusable), tuple(changed))
 
 

@@ -23,7 +23,6 @@ from agent.needle_truth.calibration import (
 )
 from agent.needle_truth.comparison import (
     Agreement,
-    CompareProgress,
     LengthPair,
     Place,
     Ratio,
@@ -35,7 +34,6 @@ __all__ = [
     "WANTED_NEEDLES",
     "Agreement",
     "CalibrationRefusedError",
-    "CompareProgress",
     "LengthPair",
     "NeedleCalibration",
     "Place",

@@ -14,6 +14,7 @@ import numpy as np
 
 from agent.needles.measuring import to_grey
 from agent.store import NewRecord
+from model import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -347,17 +348,9 @@ class Compared:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CompareProgress:
-    """Micrographs done, of how many."""
-
-    done: int
-    total: int
-
-
 def compare_needles(
     store: Store, archive: Archive, mapper: NeedleMapper, *, by: str, at: datetime
-) -> Iterator[CompareProgress | int]:
+) -> Iterator[Progress[None] | int]:
     """Compare the valid measured needles with the program's, and record the result of all.
 
     A micrograph whose needles the latest comparison has, with this version of the program and at
@@ -371,7 +364,7 @@ def compare_needles(
         at: Now, aware UTC.
 
     Yields:
-        `CompareProgress` for each micrograph, last the number of the record, of the latest one
+        `Progress` for each micrograph, last the number of the record, of the latest one
         where it has all needles already; 0 where nothing was measured, or where another comparison
         was recorded during this one.
     """
@@ -386,7 +379,7 @@ def compare_needles(
     for done, view in enumerate(iter_views(store, [*measured]), start=1):
         kept = _keep_rows(view, measured[view.id], known)
         compared += kept or compare_micrograph(view, measured[view.id], archive, mapper)
-        yield CompareProgress(done, len(measured))
+        yield Progress("compare", done, len(measured))
     if not compared:
         yield 0
         return

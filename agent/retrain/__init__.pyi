@@ -36,7 +36,6 @@ from .impact import (
     list_sentences as list_sentences,
     save_impact as save_impact,
 )
-from .progress import Step as Step
 from .pseudo_labels import (
     PseudoLabelled as PseudoLabelled,
     select_pseudo_labels as select_pseudo_labels,

@@ -15,7 +15,6 @@ import structlog
 
 from agent.retrain.gate import Demands, Outcome, build_outcome, evaluate_candidate, save_outcome
 from agent.retrain.label_suggestions import Cleaned, clean_labels
-from agent.retrain.progress import Step
 from agent.retrain.pseudo_labels import PseudoLabelled
 from agent.retrain.training_set import Collected
 from agent.settings.root import RECIPE
@@ -23,6 +22,7 @@ from model import (
     ComparisonOutcome,
     FeatureCache,
     Manifest,
+    Progress,
     TrainingConfig,
     read_manifest,
     read_training_labels,
@@ -63,7 +63,7 @@ def retrain(
     leave_out_doubted: bool = True,
     pseudo: PseudoLabelled | None = None,
     features: FeatureCache | None = None,
-) -> Iterator[Step | Outcome]:
+) -> Iterator[Progress[None] | Outcome]:
     """Train a candidate and compare it with the active bundle, on images neither was trained on.
 
     Args:
@@ -79,7 +79,7 @@ def retrain(
         features: Keeps what frozen networks compute of a crop, or None.
 
     Yields:
-        `Step`s, last an `Outcome`.
+        `Progress`, last an `Outcome`.
     """
     demands = demands or Demands()
     manifest = read_manifest(current)
@@ -116,7 +116,7 @@ def retrain(
         now=now,
     ):
         candidate = progress.result or candidate
-        yield Step(progress.stage, progress.done, progress.total, progress.note)
+        yield Progress(progress.stage, progress.done, progress.total, progress.note)
     if candidate is None:
         raise RuntimeError("training ended without a bundle")
     comparison = yield from _forward_steps(
@@ -139,10 +139,10 @@ def retrain(
     yield outcome
 
 
-def _forward_steps(steps: Iterator[Step | T]) -> Generator[Step, None, T]:
+def _forward_steps(steps: Iterator[Progress[None] | T]) -> Generator[Progress[None], None, T]:
     """Pass steps on, and return the result that follows them."""
     for step in steps:
-        if not isinstance(step, Step):
+        if not isinstance(step, Progress):
             return step
         yield step
     raise RuntimeError("a long job ended without saying how")

@@ -17,7 +17,7 @@ from agent.errors import StoreError
 from agent.features import build_row, compute_key, compute_map, save_map, to_batch
 from agent.imaging.crop import public_id
 from agent.labelled_import import make_loader
-from agent.retrain.progress import Step
+from model import Progress
 from model.data.feature_cache import hash_field
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def fill_features(
     *,
     limit: int | None = None,
     is_enough: Callable[[], bool] = lambda: False,
-) -> Iterator[Step | Filled]:
+) -> Iterator[Progress[None] | Filled]:
     """Make the features that are missing for a bundle, the newest micrograph first.
 
     Args:
@@ -74,7 +74,7 @@ def fill_features(
         is_enough: Called between groups of micrographs; True ends the work.
 
     Yields:
-        `Step`s, last a `Filled`.
+        `Progress`, last a `Filled`.
 
     Raises:
         OSError: The folder of the features cannot be written.
@@ -116,7 +116,7 @@ def fill_features(
             made += 1
         if made // SHARD_EVERY > (made - len(group)) // SHARD_EVERY:
             features.compact()
-        yield Step("features", done, len(wanted))
+        yield Progress("features", done, len(wanted))
     features.compact()
     if (places := compute_map(features)) is not None:
         save_map(features.folder, places)
@@ -210,7 +210,7 @@ MOST_FLIPPED = 1000
 
 def rescore(
     store: Store, features: FeatureFolder, classifier: Classifier
-) -> Iterator[Step | Rescoring]:
+) -> Iterator[Progress[None] | Rescoring]:
     """Compare all history with what another bundle makes of it, from kept features.
 
     Args:
@@ -219,7 +219,7 @@ def rescore(
         classifier: The other bundle.
 
     Yields:
-        `Step`s, last a `Rescoring`.
+        `Progress`, last a `Rescoring`.
     """
     scorer = classifier.build_feature_scorer()
     outcome = Rescoring(classifier.name, scores_codes=scorer.scores_codes)
@@ -241,9 +241,9 @@ def rescore(
         outcome.flagged_whole += rescored.flagged_whole
         outcome.flagged_local_before += answer.strangeness.is_flagged
         if done % 1024 == 0:
-            yield Step("features", done, total)
+            yield Progress("features", done, total)
     outcome.without = total - done
-    yield Step("features", total, total)
+    yield Progress("features", total, total)
     yield outcome
 
 

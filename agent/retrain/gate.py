@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from agent.files.whole_file import write_whole
 from agent.retrain.bundle_registry import get_record_folder
-from agent.retrain.progress import Step
 from agent.retrain.promotion import GATE_FILE, read_gate_record
 from model import (
     UNTRAINED_PREFIX,
@@ -18,6 +17,7 @@ from model import (
     ComparisonOutcome,
     GateThresholds,
     PairedTestSet,
+    Progress,
     compare_bundles,
     evaluate_pair,
     group_untrained,
@@ -99,7 +99,7 @@ def build_outcome(
 
 def evaluate_candidate(
     current: Path, candidate: Path, collected: Collected, demands: Demands | None = None
-) -> Iterator[Step | Comparison]:
+) -> Iterator[Progress[None] | Comparison]:
     """Compare two bundles on the candidate's test images that neither was trained on.
 
     Both are compared as they were tested, before their heads learned from those images too.
@@ -115,7 +115,7 @@ def evaluate_candidate(
         demands: What the lab requires.
 
     Yields:
-        `Step`s, last a `Comparison`.
+        `Progress`, last a `Comparison`.
     """
     from model import Classifier  # noqa: PLC0415 - PyTorch takes seconds
 
@@ -133,7 +133,7 @@ def evaluate_candidate(
         limits=demands.limits,
     )
     for step in evaluate_pair(first, second, matter):
-        yield Step(step.stage, step.done, step.total, candidate.name)
+        yield Progress(step.stage, step.done, step.total, candidate.name)
         if step.result is not None:
             yield compare_bundles(step.result, demands.rules)
 

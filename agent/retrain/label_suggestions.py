@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.labelled_import import make_loader
-from agent.retrain.progress import Step
 from model import (
     Classifier,
     Estimate,
     LabelIssue,
+    Progress,
     find_label_issues,
     find_mixed_specimens,
     find_near_duplicates,
@@ -90,7 +90,7 @@ def clean_labels(
     leave_out: bool = True,
     alpha: float = 0.02,
     several_subtypes: bool = False,
-) -> Iterator[Step | Cleaned]:
+) -> Iterator[Progress[None] | Cleaned]:
     """Inspect every labelled image once, and find suspect labels.
 
     Args:
@@ -102,12 +102,12 @@ def clean_labels(
         several_subtypes: Whether a specimen may have several subtypes.
 
     Yields:
-        `Step`s, last a `Cleaned`.
+        `Progress`, last a `Cleaned`.
     """
     classifier = Classifier.load(current, alpha=alpha)
     new = {example.key for example in collected.new_since(classifier.manifest)}
     for step in inspect_labels(classifier, collected.examples):
-        yield Step(step.stage, step.done, step.total)
+        yield Progress(step.stage, step.done, step.total)
         if step.result is not None:
             mixed = classifier.manifest.facts["plan"].get("mixed_groups") or several_subtypes
             result = step.result
@@ -218,7 +218,7 @@ def suggest(
     archive: Archive,
     *,
     n: int,
-) -> Iterator[Step | Suggestion]:
+) -> Iterator[Progress[None] | Suggestion]:
     """Choose micrographs that are uncertain, unlike the labelled ones and unlike each other.
 
     Unusual ones are left out: they come first in the queue anyway, and may be no steel at all. So
@@ -232,7 +232,7 @@ def suggest(
         n: How many to suggest.
 
     Yields:
-        `Step`s, last a `Suggestion`.
+        `Progress`, last a `Suggestion`.
     """
     pool = list_candidates(waiting, lambda view: archive.has_crop(view.sha256, view.page))
     scores: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
@@ -240,11 +240,11 @@ def suggest(
         microscope = view.process_data.get("microscope", "")
         field = make_loader(archive, view.sha256, view.page, view.um_per_px, microscope)()
         scores.append(classifier.score_ood(field)[0])
-        yield Step("pool", len(scores), len(pool))
+        yield Progress("pool", len(scores), len(pool))
     inspected: tuple[InspectedImage, ...] = ()
     for step in inspect_labels(classifier, collected.examples):
         inspected = step.result or inspected
-        yield Step(step.stage, step.done, step.total)
+        yield Progress(step.stage, step.done, step.total)
     known = np.stack([image.embedding for image in inspected]) if inspected else None
     chosen = (
         select_diverse(np.stack(scores), n, known=known, weights=_compute_weights(pool))

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.labelled_import import get_group, get_key, get_slices, make_loader
-from agent.retrain.progress import Step
 from agent.triage import Reason
-from model import Example, upper_bound
+from model import Example, Progress, upper_bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -171,7 +170,7 @@ def select_pseudo_labels(
     archive: Archive,
     *,
     group_by: str = "",
-) -> Iterator[Step | PseudoLabelled]:
+) -> Iterator[Progress[None] | PseudoLabelled]:
     """Select answers to train on; none where the audit fails.
 
     Args:
@@ -182,7 +181,7 @@ def select_pseudo_labels(
         group_by: As in `collect`.
 
     Yields:
-        `Step`s, last a `PseudoLabelled`.
+        `Progress`, last a `PseudoLabelled`.
     """
     pool, audit = list_candidates(views, classifier.name)
     chosen = select_within_quotas(pool, labelled, group_by=group_by) if audit.passed else []
@@ -194,7 +193,7 @@ def select_pseudo_labels(
             example.load(), example.code, classifier.predict_codes, classifier.taxonomy.code
         ):
             examples.append(example)
-        yield Step("pseudo", done, len(chosen))
+        yield Progress("pseudo", done, len(chosen))
     yield PseudoLabelled(tuple(examples), audit, len(pool))
 
 

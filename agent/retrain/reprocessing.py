@@ -20,10 +20,9 @@ from agent.errors import StoreError
 from agent.labelled_import import make_loader
 from agent.objects import ObjectsUnavailableError
 from agent.pipeline import select_maps
-from agent.retrain.progress import Step
 from agent.store import GIVEN, MicrographResult, MicrographView, Store, StoreFaultError, find_given
 from agent.triage import Policy, triage
-from model import Classifier, Field, ModelError, Prediction
+from model import Classifier, Field, ModelError, Prediction, Progress
 
 Judge = Callable[[Sequence[MicrographView]], list[MicrographResult | str]]
 """Answers in the sequence of the views: "" without a crop, or why it cannot be read."""
@@ -81,7 +80,7 @@ def reprocess(
     role: Role,
     since: datetime | None,
     now: Callable[[], datetime],
-) -> Iterator[Step | Again]:
+) -> Iterator[Progress[None] | Again]:
     """Classify archived micrographs with another bundle and store its answers next to the old ones.
 
     Args:
@@ -93,15 +92,15 @@ def reprocess(
         now: Returns the time, aware UTC.
 
     Yields:
-        `Step`s, last an `Again`.
+        `Progress`, last an `Again`.
     """
     left, known = store.results.list_unanswered(bundle, since=since)
     again = Again(known=known)
     for start in range(0, len(left), TOGETHER):
-        yield Step("reprocess", start, len(left))
+        yield Progress("reprocess", start, len(left))
         numbers = left[start : start + TOGETHER]
         again.add(judge_patiently(store, judge, numbers, role=role, now=now))
-    yield Step("reprocess", len(left), len(left))
+    yield Progress("reprocess", len(left), len(left))
     yield again
 
 

@@ -71,17 +71,17 @@ class RingTrial:
             StoreFaultError: The database is away.
         """
         with cropping_apart(self._settings) as crops:
-            judged = judge_references(
+            judged, fault = judge_references(
                 self._settings.store.folder, crops=crops, classifier=classifier
             )
-        answers = judged.answers
+        answers = judged
         if self._settings.model.precision == ON_EVERY_PC:
             known = {"precision": classifier.engine.precision}
             answers = {crop: answer | known for crop, answer in answers.items()}
         agrees = self._store.rollouts.record_answers(
-            ticket, answers, fault=judged.fault or None, at=self._clock()
+            ticket, answers, fault=fault or None, at=self._clock()
         )
-        log.info("rollout.judged", bundle=classifier.name, agrees=agrees, n=len(judged.answers))
+        log.info("rollout.judged", bundle=classifier.name, agrees=agrees, n=len(judged))
         return agrees
 
     def report_failure(self, ticket: RolloutTicket, name: str, reason: str) -> Message:

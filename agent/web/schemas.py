@@ -10,8 +10,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
+from agent.web.context import LONGEST_NAME
+
 LabelKind = Literal["code", "strange", "unusable", "cannot_tell"]
 Box = tuple[int, int, int, int]
+
+
+class SignedIn(BaseModel):
+    """What a program sends in somebody's name."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who.")
 
 
 class _Answer(BaseModel):

@@ -233,9 +233,7 @@ def predict_out_of_sample(
         folds=_assign_folds(examples),
     )
     scheme = Scheme("global", taxonomy)
-    logits = fit_head(
-        scheme, CODE, "frozen", data, imbalance="sqrt", ordinal=False
-    ).out_of_fold_logits
+    _, logits = fit_head(scheme, CODE, "frozen", data, imbalance="sqrt", ordinal=False)
     names = scheme.heads()[CODE]
     labels = np.array([names.index(image.code) for image in inspected], np.intp)
     has_logits = ~np.isnan(logits).any(axis=1)
@@ -496,7 +494,7 @@ def _compute_error(
         codes=[codes[row] for row in rows.tolist()],
         counts=np.ones(len(rows)),
     )
-    head = fit_head(scheme, CODE, "frozen", data, imbalance="sqrt", ordinal=False).head
+    head, _ = fit_head(scheme, CODE, "frozen", data, imbalance="sqrt", ordinal=False)
     predicted = head.logits(np.asarray(embeddings[test], np.float32)).argmax(axis=1)
     true = [codes[row] for row in np.flatnonzero(test).tolist()]
     return float(

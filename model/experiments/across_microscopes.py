@@ -184,7 +184,7 @@ def _score(
         counts=np.ones(len(own)),
         folds=assign_folds(own, 0),
     )
-    head = fit_head(scheme, CODE, "", data, imbalance="auto", ordinal=False).head
+    head, _ = fit_head(scheme, CODE, "", data, imbalance="auto", ordinal=False)
     true = np.array([head.classes.index(examples[row].code) for row in tested])
     ours = head.logits(features[tested]).argmax(axis=1)
     labels = np.array([head.classes.index(example.code) for example in own])

@@ -48,23 +48,9 @@ class ProbeData:
     folds: NDArray[np.intp] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FittedProbe:
-    """A head, and its out-of-fold logits.
-
-    Args:
-        head: Fitted on every image.
-        out_of_fold_logits: (images, k) float64, logits of each image from a head that was fitted
-            without its fold; NaN if the other folds lack a class. Empty without folds.
-    """
-
-    head: Head
-    out_of_fold_logits: NDArray[np.float64]
-
-
 def fit_head(
     scheme: Scheme, name: str, encoder: str, data: ProbeData, *, imbalance: str, ordinal: bool
-) -> FittedProbe:
+) -> tuple[Head, NDArray[np.float64]]:
     """Fit one head by L2-regularised logistic regression.
 
     Cross-validation over groups selects the penalty, for "auto" the class weights too, and yields
@@ -78,6 +64,10 @@ def fit_head(
         data: Embeddings and labels.
         imbalance: As in `TrainingConfig`; oversampling and weighting are equivalent here.
         ordinal: Whether targets are smoothed: sizes over their neighbours, subtypes uniformly.
+
+    Returns:
+        The head, fitted on every image, and (images, k) float64, logits of each image from a head
+        that was fitted without its fold; NaN if the other folds lack a class. Empty without folds.
     """
     classes = scheme.heads()[name]
     targets = np.array([_find_target(scheme, name, code) for code in data.codes], dtype=np.intp)
@@ -106,7 +96,7 @@ def fit_head(
         others = targets < 0
         out_of_fold[others] = final.logits(_select_plain(data)[others])
     head = build_head(name, encoder, classes, (final.weight, final.bias), final.centre)
-    return FittedProbe(head, out_of_fold)
+    return head, out_of_fold
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,14 +188,14 @@ def _fit_initial_heads(
         counts=np.array([example.weight for example in train]),
     )
     for name in task.heads:
-        head = fit_head(
+        head, _ = fit_head(
             task.scheme,
             name,
             task.name,
             data,
             imbalance=config.sampling,
             ordinal=config.loss == "ordinal",
-        ).head
+        )
         parameters = {
             "weight": torch.from_numpy(head.weight),
             "bias": torch.from_numpy(head.bias - head.weight @ head.centre),

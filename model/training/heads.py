@@ -206,7 +206,7 @@ def fit_linear_probes(
     )
     out_of_fold_logits: HeadLogits = {}
     for done, name in enumerate(task.heads, 1):
-        probe = fit_head(
+        task.fitted_heads[name], out_of_fold_logits[name] = fit_head(
             task.scheme,
             name,
             task.name,
@@ -214,7 +214,6 @@ def fit_linear_probes(
             imbalance=config.imbalance,
             ordinal=config.loss == "ordinal",
         )
-        task.fitted_heads[name], out_of_fold_logits[name] = probe.head, probe.out_of_fold_logits
         yield Progress(name, done, len(task.heads))
     return out_of_fold_logits
 

@@ -342,14 +342,6 @@ class NeedleTable:
 
 
 @dataclass(frozen=True, slots=True)
-class LongNeedlePicture:
-    """A cut-out with one needle drawn."""
-
-    length: str
-    picture: Picture
-
-
-@dataclass(frozen=True, slots=True)
 class FieldNeedles:
     """The needles of one micrograph on its card.
 
@@ -357,14 +349,14 @@ class FieldNeedles:
         status: "trial, not calibrated here".
         summary: Its lengths, or why it was not measured, in words.
         chart: Its distribution, empty where it was not measured.
-        longest: The longest needles, longest first.
+        longest: The longest needles, longest first: length and cut-out with the needle drawn.
         note: What to keep in mind, "" for none.
     """
 
     status: str
     summary: str
     chart: Markup
-    longest: tuple[LongNeedlePicture, ...] = ()
+    longest: tuple[tuple[str, Picture], ...] = ()
     note: str = ""
 
 

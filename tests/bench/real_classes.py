@@ -131,8 +131,7 @@ def predict_product(
             counts=np.ones(len(train)),
             folds=assign_folds(own, 0),
         )
-        probe = fit_head(scheme, SUBTYPE, "", data, imbalance="auto", ordinal=False)
-        logits = probe.out_of_fold_logits
+        head, logits = fit_head(scheme, SUBTYPE, "", data, imbalance="auto", ordinal=False)
         rows = ~np.isnan(logits).any(axis=1)
         targets = np.array([scheme.target(SUBTYPE, example.code) for example in own])
         temperature = fit_temperature(logits[rows], targets[rows])
@@ -142,7 +141,7 @@ def predict_product(
             [own[row].group for row in np.flatnonzero(rows)],
             scheme.taxonomy,
         )
-        found = probe.head.with_temperature(temperature).probabilities(embeddings[test])
+        found = head.with_temperature(temperature).probabilities(embeddings[test])
         for row, probabilities in zip(test, found, strict=True):
             answer = scheme.combine({SUBTYPE: probabilities})
             sets[int(row)] = prediction_set(answer, scheme.taxonomy, levels)

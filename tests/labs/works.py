@@ -6,8 +6,8 @@ import threading
 import psutil
 
 from agent.errors import UsageError
-from agent.retrain import Gate, Outcome, Step
-from model import ComparisonOutcome
+from agent.retrain import Gate, Outcome
+from model import ComparisonOutcome, Progress
 
 OUTCOME = Outcome(
     Gate.NOT_RECOMMENDED, ComparisonOutcome.WORSE, "Worse.", "", "b", {"new_labels": 1}
@@ -19,25 +19,25 @@ def says_who_it_is(_settings):
 
 
 def says_no(_settings):
-    yield Step("subtype", 1, 9)
+    yield Progress("subtype", 1, 9)
     raise UsageError("there is nothing to learn from.")
 
 
 def crashes(_settings):
-    yield Step("subtype", 1, 9)
+    yield Progress("subtype", 1, 9)
     raise ZeroDivisionError("a bug")
 
 
 def dies(_settings):
-    yield Step("subtype", 1, 9)
+    yield Progress("subtype", 1, 9)
     os.kill(os.getpid(), 9)
 
 
 def never_ends(_settings):
-    yield Step("subtype", 3, 12, "epoch 3")
+    yield Progress("subtype", 3, 12, "epoch 3")
     threading.Event().wait()
 
 
 def quickly(_settings):
-    yield Step("subtype", 1, 1)
+    yield Progress("subtype", 1, 1)
     yield OUTCOME

@@ -63,7 +63,7 @@ def report(lab: Lab, order: str) -> None:
     freeze(lab, order)
     statement = find_statement(lab.store, order, None)
     made = render_customer_report(lab.store, lab.archive, statement, language="en", folder=None)
-    files = {lab.folder / f"{order}.{kind}": content for kind, content in made.files.items()}
+    files = {lab.folder / f"{order}.{kind}": content for kind, content in made.items()}
     write_whole(files)
     assert {path: path.read_bytes() for path in files} == files
 

@@ -368,7 +368,8 @@ def compare(context: typer.Context, json: JsonOption = False) -> None:
     Measures the micrographs whose needles are not compared yet. The page /needles shows the plot.
     """
     from agent.archive import Archive
-    from agent.needle_truth import CompareProgress, compare_needles, load_groups
+    from agent.needle_truth import compare_needles, load_groups
+    from model import Progress
     from model.needles.needle_map import NeedleMapper
 
     settings = load_settings(context)
@@ -377,7 +378,7 @@ def compare(context: typer.Context, json: JsonOption = False) -> None:
         steps = compare_needles(store, archive, NeedleMapper(), by=os_user(), at=now_utc())
         with console.progress("Micrographs", None) as advance:
             for step in steps:
-                if isinstance(step, CompareProgress):
+                if isinstance(step, Progress):
                     advance(step.done, f"of {step.total}")
                 else:
                     record = step

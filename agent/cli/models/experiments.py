@@ -139,7 +139,7 @@ def _measure_microscopes(
     examples: Sequence[Example], taxonomy: Taxonomy, seed: int, *, json: bool
 ) -> None:
     """Measure microscopes that no training saw, and print a row for each."""
-    from agent.retrain import Step
+    from model import Progress
     from model.experiments.across_microscopes import AcrossResult, measure_across, spread
 
     results: list[AcrossResult] = []
@@ -152,7 +152,7 @@ def _measure_microscopes(
             except StopIteration as ended:
                 results.append(ended.value)
                 return
-            yield Step(step.stage, step.done, step.total, step.note)
+            yield Progress(step.stage, step.done, step.total, step.note)
 
     for _ in show_progress(iter_steps()):
         pass
@@ -194,14 +194,14 @@ def _steps(
     request: dict[str, Any],
 ) -> Iterator[Any]:
     """Yield the progress of each row; append finished rows to `results`."""
-    from agent.retrain import Step
     from agent.settings.root import RECIPE
+    from model import Progress
     from model.experiments.run import run  # PyTorch takes seconds
 
     for event in run(examples, base, target, recipe=RECIPE, now=now, **request):
         if isinstance(event, tuple):
             name, step = event
-            yield Step(f"{name}: {step.stage}", step.done, step.total, step.note)
+            yield Progress(f"{name}: {step.stage}", step.done, step.total, step.note)
         else:
             results.append(event)
 

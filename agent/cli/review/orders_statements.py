@@ -227,21 +227,22 @@ def write_customer_report(
     templates = settings.report.customer_templates
     with open_store(settings) as store:
         record_older(settings, store, now=now_utc())
-        made = render_customer_report(
+        stated = find_statement(store, number, statement)
+        contents = render_customer_report(
             store,
             Archive.open(settings.store),
-            find_statement(store, number, statement),
+            stated,
             language=language or settings.report.language,
             folder=Path(templates) if templates else None,
         )
-    name = f"{name_file(made.order)}-{made.statement}-customer"
-    files = {folder.absolute() / f"{name}.{kind}": content for kind, content in made.files.items()}
+    name = f"{name_file(stated.order)}-{stated.number}-customer"
+    files = {folder.absolute() / f"{name}.{kind}": content for kind, content in contents.items()}
     try:
         write_whole(files)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror or error}).") from error
     console.echo(
-        f"Statement {made.statement} of order {made.order}, SHA-256 {made.sha256}", err=True
+        f"Statement {stated.number} of order {stated.order}, SHA-256 {stated.sha256}", err=True
     )
     for path in files:
         console.echo(str(path))

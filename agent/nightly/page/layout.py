@@ -203,7 +203,7 @@ def _card_weight(card: Card) -> int:
         4000
         + chart
         + sum(len(f.picture.src) for f in figures if f and f.picture)
-        + sum(len(needle.picture.src) for needle in needles)
+        + sum(len(cut_out.src) for _length, cut_out in needles)
     )
 
 

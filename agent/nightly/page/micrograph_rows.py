@@ -21,7 +21,6 @@ from agent.site_time import local
 from agent.store import NEEDLES_MESSAGE, MicrographView, Store, StoredStrangeness
 from reports import (
     FieldNeedles,
-    LongNeedlePicture,
     Picture,
     decimal,
     marked,
@@ -109,7 +108,7 @@ def build_field_needles(
     edges, shares = _compute_shares(needles.histogram) if needles.histogram else ((), ())
     drawn = ((needle.length_um, draw(needle)) for needle in needles.longest)
     pictures = tuple(
-        LongNeedlePicture(_("{um} µm").format(um=decimal(length_um, ".1f")), picture)
+        (_("{um} µm").format(um=decimal(length_um, ".1f")), picture)
         for length_um, picture in drawn
         if picture
     )

@@ -78,24 +78,19 @@ class Broken:
     sentence: str
 
 
-@dataclass(frozen=True, slots=True)
-class OrderList:
-    """A list as it was read: what can be used, and what cannot."""
-
-    entries: tuple[Entry, ...]
-    broken: tuple[Broken, ...]
-
-
 class _BrokenRowError(Exception):
     """A row that cannot be used; the message states why."""
 
 
-def read_list(content: bytes, *, subtypes: Collection[str]) -> OrderList:
+def read_list(content: bytes, *, subtypes: Collection[str]) -> tuple[list[Entry], list[Broken]]:
     """Read an order list.
 
     Args:
         content: The file's bytes: comma, semicolon or tab; UTF-8 or Windows-1252.
         subtypes: Those the taxonomy knows.
+
+    Returns:
+        What can be used, and the rows that cannot.
 
     Raises:
         UsageError: It is no CSV, or its first line names no column `order`.
@@ -125,7 +120,7 @@ def read_list(content: bytes, *, subtypes: Collection[str]) -> OrderList:
             entries.append(_parse_entry(number, members))
         except _BrokenRowError as error:
             broken.append(Broken(members[-1][0], str(error)))
-    return OrderList(tuple(entries), tuple(sorted(broken, key=lambda bad: bad.line)))
+    return entries, sorted(broken, key=lambda bad: bad.line)
 
 
 def _decode(content: bytes) -> str:
@@ -285,13 +280,13 @@ def import_list(
     """
     content = path.read_bytes()
     try:
-        order_list = read_list(content, subtypes=subtypes)
+        entries, broken = read_list(content, subtypes=subtypes)
     except UsageError as error:
         return OrderListResult(path.name, refusal=str(error))
-    changed = store.orders.take_list(order_list.entries, path.name, by=by, at=at)
-    taken = OrderListResult(path.name, tuple(changed), order_list.broken)
+    changed = store.orders.take_list(entries, path.name, by=by, at=at)
+    taken = OrderListResult(path.name, tuple(changed), tuple(broken))
     facts = {
-        "orders": [entry.number for entry in order_list.entries],
+        "orders": [entry.number for entry in entries],
         "changed": changed,
         "broken": list(taken.sentences),
     }

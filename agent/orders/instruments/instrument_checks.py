@@ -7,7 +7,7 @@ this driver and version: so it checks the installation as well.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from importlib.resources import as_file, files
@@ -38,19 +38,6 @@ LAB_FOLDER = "reference"
 PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 
 UNREADABLE = marked("{image}: cannot be read: {why}")
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedReferences:
-    """Answers of one bundle on one PC to the reference images.
-
-    Args:
-        answers: Crop → "image", "code" and "probability".
-        fault: The first image that cannot be read; empty for none.
-    """
-
-    answers: dict[str, dict[str, Any]]
-    fault: Message = field(default_factory=lambda: Message(""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +94,17 @@ def judge_references(
     *,
     crops: Callable[[Path], Sequence[Crop] | BaseException],
     classifier: Classifier,
-) -> JudgedReferences:
+) -> tuple[dict[str, dict[str, Any]], Message]:
     """Judge every reference image; the answers of two PCs are compared, so nothing is stored.
 
     Args:
         folder: The data folder.
         crops: Reads and crops one file.
         classifier: The bundle.
+
+    Returns:
+        Public id → its image, structure code and probability; and the first image that cannot be
+        read with the reason, empty for none.
 
     Raises:
         OutOfResourcesError: An image cannot be read for want of files or memory.
@@ -129,7 +120,7 @@ def judge_references(
             answer = build_answer(crop, classifier)
             known = {name: answer[name] for name in ("code", "probability")}
             answers[crop.id] = {"image": image, **known}
-    return JudgedReferences(answers, fault)
+    return answers, fault
 
 
 def build_answer(crop: Crop, classifier: Classifier | None) -> dict[str, Any]:

@@ -472,11 +472,11 @@ def list_affected_orders(store: Store, holds: Holds, *, now: datetime) -> list[A
         for failure in holds.failures(source):
             fields = store.order_changes.judged_between(source, failure.after, failure.until or now)
             orders = {
-                field.order
-                for field in fields
-                if field.order not in holds.control
-                and holds.is_held(failure, field.done_at)
-                and not (failure.is_about_the_model and _is_coded(store, field.id))
+                order
+                for order, public_id, done_at in fields
+                if order not in holds.control
+                and holds.is_held(failure, done_at)
+                and not (failure.is_about_the_model and _is_coded(store, public_id))
             }
             if orders:
                 groups.append(Affected(failure, tuple(sorted(orders))))
@@ -495,11 +495,13 @@ def list_orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set
     holds = Holds(store.records.all(CONTROL), {}, releases)
     released = {earlier.source for earlier in releases if earlier.at >= since}
     return {
-        field.order
+        order
         for source in holds.sources
         for failure in holds.failures(source)
         if failure.last_at >= since or source in released
-        for field in store.order_changes.judged_between(source, failure.after, failure.until or now)
+        for order, *_ in store.order_changes.judged_between(
+            source, failure.after, failure.until or now
+        )
     }
 
 

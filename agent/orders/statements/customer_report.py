@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
@@ -43,23 +42,6 @@ LARGEST_BYTES = 5_000_000
 """Of a file in the lab's folder."""
 TIME_LIMIT_S, MEMORY_LIMIT_MB = 30.0, 1000
 """Of a lab's template, which renders in a process of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class CustomerReport:
-    """A report for a customer.
-
-    Attributes:
-        order: Number of the order.
-        statement: Number of the statement that it shows.
-        sha256: Hash of the statement.
-        files: "html" and "pdf" → content.
-    """
-
-    order: str
-    statement: int
-    sha256: str
-    files: Mapping[str, bytes]
 
 
 def find_statement(store: Store, order: str, number: int | None = None) -> FrozenStatement:
@@ -101,7 +83,7 @@ def render_customer_report(
     language: reports.Language,
     folder: Path | None = None,
     time_limit_s: float = TIME_LIMIT_S,
-) -> CustomerReport:
+) -> dict[str, bytes]:
     """Render the report of a statement as HTML and PDF.
 
     Args:
@@ -111,6 +93,9 @@ def render_customer_report(
         language: Of the report.
         folder: With the lab's logo, address, closing lines and template; None: the built-in layout.
         time_limit_s: Time limit of the lab's template, in seconds.
+
+    Returns:
+        "html" and "pdf" → content.
 
     Raises:
         SetupError: A file of the lab's folder cannot be used.
@@ -134,8 +119,7 @@ def render_customer_report(
         document = store.statements.text(statement.sha256).encode()
         at = datetime.fromisoformat(whole["at"])
         pdf = reports.render_customer_pdf(page, letterhead, document, at=at)
-    files = {HTML: html.encode(), PDF: pdf}
-    return CustomerReport(statement.order, statement.number, statement.sha256, files)
+    return {HTML: html.encode(), PDF: pdf}
 
 
 def _render_limited(

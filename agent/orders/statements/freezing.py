@@ -12,7 +12,6 @@ readable, so a later act never makes an earlier statement differ.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -210,41 +209,30 @@ OF_THE_LAB = ("specification.seen", RESTORED, FOUND_OLDER, ACCEPTED, "model.prom
 """Acts that concern every order, as records of specifications, instruments and classes do."""
 
 
-@dataclass(frozen=True, slots=True)
-class StatedDocument:
-    """A document of an order as it was stated.
-
-    Attributes:
-        name: How a fault calls it, such as "record 12 (statement of 4711)".
-        document: As `agent orders show --json` writes it.
-    """
-
-    name: str
-    document: Mapping[str, Any]
-
-
-def list_stated(store: Store) -> Iterator[StatedDocument]:
-    """Yield every frozen statement."""
+def list_stated(store: Store) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield every frozen statement: how a fault calls it, and its document."""
     for frozen in store.statements.every():
         document = store.statements.document(frozen.sha256).get("document")
         if isinstance(document, dict):
             name = f"statement {frozen.number} of order {frozen.order}"
-            yield StatedDocument(name, document)
+            yield name, document
 
 
-def find_differences(store: Store, documents: Iterable[StatedDocument]) -> Iterator[str]:
+def find_differences(
+    store: Store, documents: Iterable[tuple[str, Mapping[str, Any]]]
+) -> Iterator[str]:
     """Yield a sentence for each value that a statement names and no row holds."""
-    for stated in documents:
-        ids = [str(field.get("id")) for field in _fields(stated.document)]
+    for name, document in documents:
+        ids = [str(field.get("id")) for field in _fields(document)]
         views = {view.id: view for view in store.search.list_micrographs(ids)}
         answers = store.orders.list_answers(ids)
-        for public_id, field in zip(ids, _fields(stated.document), strict=True):
+        for public_id, field in zip(ids, _fields(document), strict=True):
             view = views.get(public_id)
             if view is None:
-                yield f"{stated.name}: field {public_id} is not there any more"
+                yield f"{name}: field {public_id} is not there any more"
                 continue
             for sentence in _differences(view, answers.get(public_id, set()), field):
-                yield f"{stated.name}: field {public_id}: {sentence}"
+                yield f"{name}: field {public_id}: {sentence}"
 
 
 def _fields(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -18,13 +18,14 @@ import structlog
 from agent.archive import Archive
 from agent.errors import UsageError
 from agent.features import ShardFault, tend_folder
-from agent.retrain import Filled, Rescoring, Step, fill_features, rescore
+from agent.retrain import Filled, Rescoring, fill_features, rescore
 from agent.retrain.bundle_registry import get_bundle
 from agent.service.composition import load_bundle, open_features, open_store
 from agent.service.data_folder import Lock, agent_name, clock
 from agent.service.jobs.supervisor import run_in_child, run_supervised
 from agent.settings import Settings
 from agent.store import Store
+from model import Progress
 
 log = structlog.get_logger()
 
@@ -38,7 +39,7 @@ ABANDONED_AFTER = timedelta(hours=1)
 
 def fill(
     settings: Settings, *, bundle: str, limit: int | None, minutes: float | None
-) -> Iterator[Step | Filled]:
+) -> Iterator[Progress[None] | Filled]:
     """Make missing features: the work of the child."""
     ends_s = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
     classifier = load_bundle(settings, bundle)
@@ -75,7 +76,7 @@ def fill_in_child(
         should_stop: As in `run_supervised`.
 
     Yields:
-        `Step`s, last a `Filled`.
+        `Progress`, last a `Filled`.
 
     Raises:
         UsageError: There is no bundle, or features are being made already.
@@ -104,7 +105,7 @@ def _end_of_fill(filled: Filled) -> tuple[str, dict[str, Any]]:
     return "done", {"made": filled.made, "rest": filled.rest, "lost": filled.lost}
 
 
-def score_history(settings: Settings, *, bundle: str) -> Iterator[Step | Rescoring]:
+def score_history(settings: Settings, *, bundle: str) -> Iterator[Progress[None] | Rescoring]:
     """Score all history with another bundle: the work of the child."""
     classifier = load_bundle(settings, bundle)
     with open_store(settings) as store:
@@ -125,7 +126,7 @@ def score_in_child(
     """Score all history with another bundle from kept features, in a child; nothing is stored.
 
     Yields:
-        `Step`s, last a `Rescoring`.
+        `Progress`, last a `Rescoring`.
 
     Raises:
         UnusableBundleError: There is none of this name.

@@ -18,12 +18,13 @@ import psutil
 from agent.archive import Archive
 from agent.errors import AgentError, UsageError
 from agent.orders.facts.order_policy import software, taxonomy_in_force
-from agent.retrain import Outcome, PseudoLabelled, Step
+from agent.retrain import Outcome, PseudoLabelled
 from agent.retrain.bundle_registry import delete_leftovers, get_bundle, get_bundles_folder
 from agent.service.composition import build_demands, collect_labels, load_bundle, open_store
 from agent.service.data_folder import Lock, TrainingLock, clock, get_feature_cache
 from agent.service.jobs.supervisor import run_supervised
 from agent.settings.root import RECIPE
+from model import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -100,7 +101,9 @@ def get_bundle_in_use(settings: Settings, store: Store) -> Path:
     return get_bundle(settings.store.folder, name)
 
 
-def train_candidate(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step | Outcome]:
+def train_candidate(
+    settings: Settings, *, pseudo_labels: bool = False
+) -> Iterator[Progress[None] | Outcome]:
     """Train a candidate and compare it with the bundle in use: the job of the child.
 
     Args:
@@ -108,7 +111,7 @@ def train_candidate(settings: Settings, *, pseudo_labels: bool = False) -> Itera
         pseudo_labels: Whether the model's own answers are trained on too, if they are audited.
 
     Yields:
-        `Step`s, last an `Outcome`.
+        `Progress`, last an `Outcome`.
     """
     from agent.retrain import retrain, save_record  # noqa: PLC0415 - the child's alone
 
@@ -173,7 +176,7 @@ def find_lack(settings: Settings) -> str:
     return ""
 
 
-def train_first(settings: Settings, *, folder: str, by: str) -> Iterator[Step | str]:
+def train_first(settings: Settings, *, folder: str, by: str) -> Iterator[Progress[None] | str]:
     """Train the first bundle of a lab: the job of the child.
 
     Args:
@@ -182,7 +185,7 @@ def train_first(settings: Settings, *, folder: str, by: str) -> Iterator[Step | 
         by: Who started it, and so signs the labels.
 
     Yields:
-        `Step`s, last the name of the bundle.
+        `Progress`, last the name of the bundle.
 
     Raises:
         UsageError: There is no labelled micrograph, or too few for the bundle to serve.
@@ -212,7 +215,7 @@ def train_first(settings: Settings, *, folder: str, by: str) -> Iterator[Step | 
         now=clock(),
     ):
         bundle = step.result or bundle
-        yield Step(step.stage, step.done, step.total, step.note)
+        yield Progress(step.stage, step.done, step.total, step.note)
     if bundle is None:
         raise RuntimeError("training ended without a bundle")
     save_record(bundle)
@@ -223,7 +226,7 @@ def train_first(settings: Settings, *, folder: str, by: str) -> Iterator[Step | 
     yield bundle.name
 
 
-def _import(settings: Settings, store: Store, folder: Path, *, by: str) -> Iterator[Step]:
+def _import(settings: Settings, store: Store, folder: Path, *, by: str) -> Iterator[Progress[None]]:
     """Import a labelled folder with a pool of this process's own."""
     from agent import labelled_import  # noqa: PLC0415
     from agent.orders.facts.order_policy import read_taxonomy  # noqa: PLC0415
@@ -242,8 +245,8 @@ def _import(settings: Settings, store: Store, folder: Path, *, by: str) -> Itera
         for step in labelled_import.import_folder(
             listing, store=store, pipeline=pipeline, now=clock, by=by
         ):
-            if isinstance(step, labelled_import.ImportProgress):
-                yield Step("import", step.done, step.total, step.note)
+            if isinstance(step, Progress):
+                yield step
 
 
 def train_first_in_child(
@@ -304,7 +307,7 @@ def use_first(store: Store, bundle: Path, *, by: str, at: datetime) -> bool:
 
 def _pseudo_labelled(
     settings: Settings, lesson: TrainingJob, views: Sequence[MicrographView]
-) -> Iterator[Step | PseudoLabelled]:
+) -> Iterator[Progress[None] | PseudoLabelled]:
     from agent.retrain import select_pseudo_labels  # noqa: PLC0415
 
     classifier = load_bundle(settings, lesson.manifest.name)
@@ -358,7 +361,7 @@ def train_in_child(
         should_stop: As in `run_supervised`.
 
     Yields:
-        `Step`s, last an `Outcome`, which is in the audit log.
+        `Progress`, last an `Outcome`, which is in the audit log.
 
     Raises:
         UsageError: There is no bundle yet, or another one is being trained.
@@ -454,7 +457,7 @@ GAIN = 0.02
 """Gain of accuracy, a share, for which the number of further labels is estimated."""
 
 
-def suggest_next(settings: Settings) -> Iterator[Step | Suggestion]:
+def suggest_next(settings: Settings) -> Iterator[Progress[None] | Suggestion]:
     """Choose what to label next: the work of the child."""
     from agent.retrain import suggest  # noqa: PLC0415 - the child's alone
 

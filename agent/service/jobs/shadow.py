@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.archive import Archive
 from agent.errors import UsageError
-from agent.retrain import Again, Gate, Role, Step, build_judge, judge_patiently, reprocess
+from agent.retrain import Again, Gate, Role, build_judge, judge_patiently, reprocess
 from agent.retrain.bundle_registry import get_bundle
 from agent.retrain.reprocessing import Judge
 from agent.service.composition import build_policy, collect_thresholds, load_bundle, open_store
@@ -22,6 +22,7 @@ from agent.service.jobs.retrain import JOB
 from agent.service.jobs.supervisor import run_supervised
 from agent.settings import Settings
 from agent.store import Store
+from model import Progress
 
 
 def open_judge(settings: Settings, bundle: str) -> Judge:
@@ -37,7 +38,7 @@ def open_judge(settings: Settings, bundle: str) -> Judge:
 
 def judge_archive(
     settings: Settings, *, bundle: str, role: Role, days: int | None
-) -> Iterator[Step | Again]:
+) -> Iterator[Progress[None] | Again]:
     """Judge what the bundle has not answered yet: the work of the child."""
     since = clock() - timedelta(days=days) if days is not None else None
     with open_store(settings) as store:
@@ -71,7 +72,7 @@ def judge_in_child(
         should_stop: As in `run_supervised`.
 
     Yields:
-        `Step`s, last an `Again`, which is in the audit log.
+        `Progress`, last an `Again`, which is in the audit log.
 
     Raises:
         UnusableBundleError: There is none of this name.
@@ -180,7 +181,7 @@ def judge_on_ray(
     by: str,
     part: int = PART,
     make: Callable[[Settings, str], Judge] = open_judge,
-) -> Iterator[Step | Again]:
+) -> Iterator[Progress[None] | Again]:
     """Judge archived micrographs with another bundle on a Ray cluster.
 
     Args:
@@ -195,7 +196,7 @@ def judge_on_ray(
         make: Returns what judges with the bundle, in a process of Ray.
 
     Yields:
-        `Step`s, last an `Again`, which is in the audit log.
+        `Progress`, last an `Again`, which is in the audit log.
 
     Raises:
         UnusableBundleError: There is none of this name.
@@ -218,7 +219,7 @@ def judge_on_ray(
             ready, running = ray.wait(running, timeout=LOOK_EVERY_S)
             for call in ready:
                 again.add(ray.get(call))
-            yield Step("reprocess", again.done, len(left))
+            yield Progress("reprocess", again.done, len(left))
         note_end(store, again, bundle=bundle, role=role, days=days, by=by, now=clock)
         yield again
     finally:

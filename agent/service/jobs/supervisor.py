@@ -21,8 +21,8 @@ import psutil
 import structlog
 
 from agent.errors import AgentError
-from agent.retrain import Step
 from agent.store import StoreFaultError
+from model import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -166,7 +166,7 @@ def run_supervised(
     """Run a job in a child, with a row of its progress.
 
     Args:
-        work: As in `run_in_child`: it yields `Step`s, last its result.
+        work: As in `run_in_child`: it yields `Progress`, last its result.
         settings: Of the lab.
         store: Holds the row.
         name: Of the job, such as "retrain".
@@ -194,7 +194,7 @@ def run_supervised(
                 for news in messages:
                     if should_stop():
                         return
-                    if isinstance(news, Step):
+                    if isinstance(news, Progress):
                         row.step = news
                     elif news is not None:
                         outcome, facts = ending(news)
@@ -216,7 +216,7 @@ class _Row:
     def __init__(self, store: Store, job: int, now: Callable[[], datetime]) -> None:
         self._store, self._job, self._now = store, job, now
         self._due_s = 0.0
-        self.step = Step("beginning", 0, 0)
+        self.step: Progress[None] = Progress("beginning", 0, 0)
 
     def note(self) -> None:
         """Write it down if it is time. Raises `JobCancelledError`."""

@@ -49,15 +49,6 @@ class OrderAge:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedField:
-    """A field of an order, and when the result that counts was made, aware UTC."""
-
-    order: str
-    id: str
-    done_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class ShotField:
     """A micrograph of any order or none, as it came.
 
@@ -282,8 +273,8 @@ class OrderChanges(Repository):
 
     def judged_between(
         self, source: str, start: datetime | None, end: datetime
-    ) -> list[JudgedField]:
-        """Return the fields of orders with a result of a source that counts, by its time.
+    ) -> list[tuple[str, str, datetime]]:
+        """Return order, id and time of the fields whose result of a source counts, by its time.
 
         Args:
             source: Its name.
@@ -307,7 +298,7 @@ class OrderChanges(Repository):
         if start is not None:
             query = query.where(col(ResultRow.done_at) > start)
         with reading(self._engine) as session:
-            return [JudgedField(*row) for row in session.exec(query)]
+            return list(session.exec(query))
 
     def _of_results(self, session: Session, after: int) -> Iterator[str]:
         query = (

@@ -8,14 +8,14 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from agent.store import State
 from agent.web import cookies
 from agent.web.authentication import may_lead, signing_name
 from agent.web.context import LONGEST_NAME, WebContext
 from agent.web.pages import render_page
-from agent.web.schemas import FAULTS, Queued
+from agent.web.schemas import FAULTS, Queued, SignedIn
 from reports import gettext as _
 from reports import marked
 
@@ -40,12 +40,9 @@ SHOWN = 200
 MOST_COUNTED = 10_000
 
 
-class RetryIn(BaseModel):
+class RetryIn(SignedIn):
     """Which files are queued again."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who.")
     files: list[str] | None = Field(
         None, max_length=SHOWN, description="Paths, hashes or numbers; null: every one."
     )

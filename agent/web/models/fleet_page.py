@@ -10,7 +10,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from agent.retrain.bundle_registry import list_bundles
@@ -31,12 +30,12 @@ from agent.store.people import auth
 from agent.store.sites.fleet import FleetMember, PcState, list_members, list_seen, rollout_to_json
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead, signing_name, who_is
-from agent.web.context import LONGEST_NAME, WebContext, read_database_time
+from agent.web.context import WebContext, read_database_time
 from agent.web.forms import read_form
 from agent.web.models import model_acts
 from agent.web.models.models_page import NAME
 from agent.web.pages import render_page
-from agent.web.schemas import FAULTS, Requested, RolloutAnswer
+from agent.web.schemas import FAULTS, Requested, RolloutAnswer, SignedIn
 from reports import Fact, SignForm, Tone, decimal, marked, ngettext
 from reports import gettext as _
 
@@ -270,12 +269,8 @@ def _describe(members: list[FleetMember]) -> str:
     return f"{text} {rest}"
 
 
-class StopIn(BaseModel):
+class StopIn(SignedIn):
     """Who stops the rollout."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who.")
 
 
 def rollout_router(web: WebContext) -> APIRouter:

@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict, Field
 
 import reports
 from agent.labelled_import import get_key
@@ -33,10 +32,10 @@ from agent.store import Job, LabelledMicrograph, LabelView, MicrographView
 from agent.store.work.jobs import NO_FACTS
 from agent.web import cookies
 from agent.web.authentication import signing_name
-from agent.web.context import LONGEST_NAME, WebContext
+from agent.web.context import WebContext
 from agent.web.orders.order_fields import is_done_by
 from agent.web.pages import render_page
-from agent.web.schemas import FAULTS, JobRequested
+from agent.web.schemas import FAULTS, JobRequested, SignedIn
 from model import ModelError, read_manifest
 from reports import decimal, marked, percent
 from reports import gettext as _
@@ -181,13 +180,10 @@ MESSAGES = {
 STATES = {"started": "requested", "running": "running", "stopped": "agent_stopped"}
 
 
-class JobIn(BaseModel):
+class JobIn(SignedIn):
     """A job that the running agent is to start."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
-
     name: Literal["retrain", "suggest"]
-    by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who.")
 
 
 def router(web: WebContext) -> APIRouter:

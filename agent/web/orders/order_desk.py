@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from agent.nightly.page.night_charts import acknowledge_alarm
 from agent.orders.facts.specimen_facts import LONG_AGO, Conformity
@@ -25,14 +25,14 @@ from agent.orders.lead_acts import PossibleAct, list_settling_acts
 from agent.retrain.bundle_registry import list_bundles
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead, signing_name, who_is
-from agent.web.context import LONGEST_NAME, WebContext, order_rules
+from agent.web.context import WebContext, order_rules
 from agent.web.orders.order_acts import find_may_do
 from agent.web.orders.order_board import SWEPT, Board, BoardOrder
 from agent.web.orders.order_fields import confirm_href, order_href
 from agent.web.orders.orders import assign_field, decide_pair, find_pair, list_loose
 from agent.web.pages import render_page, request_name
 from agent.web.review.decisions import LONGEST_COMMENT, LONGEST_WORD
-from agent.web.schemas import FAULTS, Bundles, ListedOrders, Requested
+from agent.web.schemas import FAULTS, Bundles, ListedOrders, Requested, SignedIn
 from reports import Tone, marked
 from reports import gettext as _
 
@@ -282,13 +282,7 @@ def _count_holds(web: WebContext) -> dict[str, int]:
     return {source: len(numbers) for source, numbers in sorted(found.items())}
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who.")
-
-
-class AssignIn(_In):
+class AssignIn(SignedIn):
     """The order and the specimen that a field belongs to."""
 
     order: str = Field(min_length=1, max_length=LONGEST_WORD, pattern=r"\S")
@@ -298,7 +292,7 @@ class AssignIn(_In):
     reason: str = Field("", max_length=LONGEST_WORD)
 
 
-class PairIn(_In):
+class PairIn(SignedIn):
     """What a lead decides about two micrographs that seem to show one place."""
 
     verdict: str = Field(
@@ -309,20 +303,20 @@ class PairIn(_In):
     reason: str = Field(min_length=1, max_length=LONGEST_REASON, pattern=r"\S")
 
 
-class CancelIn(_In):
+class CancelIn(SignedIn):
     """A job to cancel."""
 
     name: Literal["retrain"]
 
 
-class AcknowledgeIn(_In):
+class AcknowledgeIn(SignedIn):
     """An alarm that a lead has seen, and why it ends."""
 
     measure: Literal["unusual", "agreement"] = Field(description="What changed.")
     reason: str = Field(min_length=1, max_length=LONGEST_REASON, pattern=r"\S")
 
 
-class ReleaseIn(_In):
+class ReleaseIn(SignedIn):
     """A source whose held results are released, and why."""
 
     source: str = Field(min_length=1, max_length=LONGEST_WORD)

@@ -107,10 +107,11 @@ def customer_report(
         HTTPException: 404, the order has no such statement; 409, the lab's layout is broken.
     """
     try:
-        made = render_customer_report(
+        statement = find_statement(web.store, order, number)
+        files = render_customer_report(
             web.store,
             web.archive,
-            find_statement(web.store, order, number),
+            statement,
             language=language or reports.language(),
             folder=web.customer_templates,
         )
@@ -118,14 +119,14 @@ def customer_report(
         raise HTTPException(404, str(fault)) from fault
     except SetupError as fault:
         raise HTTPException(409, str(fault)) from fault
-    _remember_fields(web, made.sha256, who)
+    _remember_fields(web, statement.sha256, who)
+    name = f"{_plain_ascii(order)}-{statement.number}-customer.{kind}"
     headers = {
-        "Content-Disposition": f'inline; filename="{_plain_ascii(order)}-{made.statement}-customer'
-        f'.{kind}"',
-        "X-Statement": f"{made.statement}; sha256={made.sha256}",
+        "Content-Disposition": f'inline; filename="{name}"',
+        "X-Statement": f"{statement.number}; sha256={statement.sha256}",
         "Content-Security-Policy": reports.report_policy(),
     }
-    return Response(made.files[kind], media_type=CUSTOMER_TYPES[kind], headers=headers)
+    return Response(files[kind], media_type=CUSTOMER_TYPES[kind], headers=headers)
 
 
 def _remember_fields(web: WebContext, sha256: str, who: str) -> None:

@@ -124,8 +124,7 @@ def test_class_weights_are_chosen_by_what_images_of_other_groups_lose():
     scheme = Scheme("two-stage", PLAN.taxonomy)
 
     def loss(imbalance):
-        fitted = fit_head(scheme, "subtype", "e", data, imbalance=imbalance, ordinal=False)
-        logits = fitted.out_of_fold_logits
+        _, logits = fit_head(scheme, "subtype", "e", data, imbalance=imbalance, ordinal=False)
         true = np.array([scheme.target("subtype", code) for code in labels])
         shares = np.log(softmax(logits))
         return -shares[np.arange(100), true].mean()

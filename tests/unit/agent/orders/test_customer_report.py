@@ -62,12 +62,11 @@ def test_a_report_shows_the_statement_and_its_number_under_the_labs_letterhead(l
 
     made = build(lab, language="de", folder=layout)
 
-    html = made.files["html"].decode()
-    assert (made.order, made.statement) == ("4711", 1)
+    html = made["html"].decode()
     assert "Aussage 1" in html
     assert "Härterei Nord &lt;GmbH&gt;" in html
     assert "Mit freundlichen Grüßen" in html
-    assert made.sha256 in html
+    assert find_statement(lab.store, "4711").sha256 in html
     assert '<html lang="de">' in html
     assert html.count("data:image/jpeg") == 1
     assert 'src="http' not in html
@@ -77,14 +76,14 @@ def test_a_report_shows_the_statement_and_its_number_under_the_labs_letterhead(l
 def test_the_pdf_is_the_same_again_and_has_the_frozen_document_inside(lab, layout):
     state(lab)
 
-    pdf = build(lab, folder=layout).files["pdf"]
+    pdf = build(lab, folder=layout)["pdf"]
 
     root = PdfFileReader(io.BytesIO(pdf)).root
     named = root["/Names"]["/EmbeddedFiles"]["/Names"]
     document = json.loads(named[1]["/EF"]["/F"].data)
     assert named[0] == "statement.json"
     assert document["order"] == "4711"
-    assert pdf == build(lab, folder=layout).files["pdf"]
+    assert pdf == build(lab, folder=layout)["pdf"]
 
 
 def test_an_earlier_statement_is_shown_as_it_was(lab):
@@ -92,11 +91,11 @@ def test_an_earlier_statement_is_shown_as_it_was(lab):
     label(lab, public_id, "G7", at=DAY + timedelta(hours=1))
     freeze(lab, at=DAY + timedelta(hours=1))
 
-    words = [build(lab, number).files["html"].decode() for number in (1, 2)]
+    words = [build(lab, number)["html"].decode() for number in (1, 2)]
 
     assert "The order conforms" in words[0]
     assert "The order does not conform" in words[1]
-    assert build(lab).statement == 2
+    assert find_statement(lab.store, "4711").number == 2
 
 
 def test_an_order_without_a_statement_is_refused_with_what_to_do(lab):
@@ -115,7 +114,7 @@ def test_a_lab_may_replace_blocks_of_the_layout(lab, layout):
     (layout / "customer.html").write_text(OURS, encoding="utf-8")
     state(lab)
 
-    html = build(lab, folder=layout).files["html"].decode()
+    html = build(lab, folder=layout)["html"].decode()
 
     assert "<h1>OURS The order conforms</h1>" in html
     assert "Härterei Nord" in html
@@ -172,7 +171,7 @@ def test_texts_of_an_order_cannot_become_markup_in_a_labs_template(lab, layout):
     (layout / "customer.html").write_text("{{ page.site }}{{ letterhead.address[0] }}")
     state(lab)
 
-    assert b"<GmbH>" not in build(lab, folder=layout).files["html"]
+    assert b"<GmbH>" not in build(lab, folder=layout)["html"]
 
 
 @pytest.mark.parametrize(("name", "content"), [("logo.png", b"no"), ("address.txt", b"\xff\xfe")])
@@ -258,10 +257,10 @@ def test_page_api_and_command_give_the_same_report(lab, tmp_path, layout):
 
     made = build(lab, language="de", folder=layout)
     assert "/order/4711/report.pdf?language=de" in page.text
-    assert served.content == made.files["pdf"]
-    assert api.text.encode() == made.files["html"]
+    assert served.content == made["pdf"]
+    assert api.text.encode() == made["html"]
     assert "img-src data:; style-src 'unsafe-inline'" in api.headers["Content-Security-Policy"]
-    assert api.headers["X-Statement"] == f"1; sha256={made.sha256}"
+    assert api.headers["X-Statement"] == f"1; sha256={find_statement(lab.store, '4711').sha256}"
     assert unknown.status_code == 404
     assert not ended.value.code
-    assert (tmp_path / "out" / "4711-1-customer.pdf").read_bytes() == made.files["pdf"]
+    assert (tmp_path / "out" / "4711-1-customer.pdf").read_bytes() == made["pdf"]

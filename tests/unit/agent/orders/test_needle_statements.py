@@ -71,4 +71,4 @@ def read_customer(lab):
     made = render_customer_report(
         lab.store, lab.archive, find_statement(lab.store, "4711"), language="en"
     )
-    return made.files["html"].decode()
+    return made["html"].decode()

@@ -18,7 +18,6 @@ from labs.works import crashes, dies, never_ends, quickly, says_no, says_who_it_
 
 from agent import settings as settings_of
 from agent.errors import BadSettingsError
-from agent.retrain import Step
 from agent.retrain.bundle_registry import delete_leftovers, list_bundles
 from agent.service.composition import open_store
 from agent.service.data_folder import TrainingLock, clock
@@ -27,6 +26,7 @@ from agent.service.jobs.retrain import NoRoomError, refuse_without_room, train_i
 from agent.service.jobs.supervisor import ChildEndedError, JobCancelledError, run_in_child
 from agent.service.schedule import RetrainScheduler, has_enough_new, is_due, is_too_soon, last_due
 from agent.store import Job
+from model import Progress
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_who_stops_listening_ends_the_child(settings):
 
 def test_how_far_it_is_stands_in_the_status_and_anybody_may_end_it(lab, settings, store, capsys):
     steps = train_in_child(settings, store, by="E. Meier", work=never_ends)
-    assert next(steps) == Step("subtype", 3, 12, "epoch 3")
+    assert next(steps) == Progress("subtype", 3, 12, "epoch 3")
 
     capsys.readouterr()
     assert lab.agent("status", "--json") == 0
