@@ -61,22 +61,17 @@ class GuideTitle:
 
 
 @dataclass(frozen=True, slots=True)
-class GuidePiece:
-    """A piece of an excerpt, marked where it is what was searched for."""
-
-    text: str
-    is_hit: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class GuideHit:
-    """A section that a search found."""
+    """A section that a search found.
+
+    `excerpt` is in pieces, each with whether it is what was searched for.
+    """
 
     page: str
     title: str
     heading: str
     anchor: str
-    excerpt: tuple[GuidePiece, ...]
+    excerpt: tuple[tuple[str, bool], ...]
     language: Language
 
 
@@ -331,7 +326,7 @@ def _score(section: _Section, words: Sequence[str]) -> int:
     return sum(counts) if all(counts) else 0
 
 
-def _excerpt(text: str, words: Sequence[str]) -> Iterator[GuidePiece]:
+def _excerpt(text: str, words: Sequence[str]) -> Iterator[tuple[str, bool]]:
     """Yield a part of a text around the first word that was searched for, each hit marked."""
     # A folded word has "ss" for "ß".
     forms = (re.escape(word).replace("ss", "(?:ss|ß)") for word in words)
@@ -345,7 +340,7 @@ def _excerpt(text: str, words: Sequence[str]) -> Iterator[GuidePiece]:
         part = part.rpartition(" ")[0] + " …"
     end = 0
     for hit in pattern.finditer(part):
-        yield GuidePiece(("… " if begin and not end else "") + part[end : hit.start()])
-        yield GuidePiece(hit[0], is_hit=True)
+        yield ("… " if begin and not end else "") + part[end : hit.start()], False
+        yield hit[0], True
         end = hit.end()
-    yield GuidePiece(part[end:])
+    yield part[end:], False

@@ -119,22 +119,9 @@ def is_own(facts: BackupFacts, *, site: str, lab: str) -> bool:
 # --- those that cannot be read ------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class BrokenBackups:
-    """Back-ups in a folder that cannot be read, and so hold no evidence.
-
-    Attributes:
-        faults: Of the lab itself, a sentence each.
-        remarks: Of other labs, and of nobody that is known, a sentence each.
-    """
-
-    faults: tuple[str, ...]
-    remarks: tuple[str, ...]
-
-
 def find_broken_backups(
     folder: Path, *, site: str, lab: str, thorough: bool = False
-) -> BrokenBackups:
+) -> tuple[list[str], list[str]]:
     """Find the back-ups that cannot be read; other zip files in the folder are passed over.
 
     Args:
@@ -143,6 +130,10 @@ def find_broken_backups(
         lab: Hash of its first act, "" where that is not known: the site decides alone.
         thorough: Read every byte, else the list of what is inside; and count one that names no lab
             as the lab's own, since it may be evidence that was spoilt.
+
+    Returns:
+        A sentence per back-up of the lab itself; and one per back-up of another lab, or of nobody
+        that is known.
     """
     faults, remarks = [], []
     for file in sorted(folder.glob(NAMES)):
@@ -160,7 +151,7 @@ def find_broken_backups(
                 f"back-up {file.name}: it cannot be read ({fault}), and is none of this lab's as "
                 "far as can be seen. Move it out of the folder if no lab needs it"
             )
-    return BrokenBackups(tuple(faults), tuple(remarks))
+    return faults, remarks
 
 
 def _guess_is_own(file: Path, *, site: str, lab: str) -> bool | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.backup.facts import BrokenBackups, find_broken_backups, read_facts
+from agent.backup.facts import find_broken_backups, read_facts
 from agent.backup.file import unpack_database
 from agent.errors import StoreError
 from agent.evidence import anchors, timestamps
@@ -62,10 +62,10 @@ class Outside:
             if not stamp.fault:
                 yield stamp.anchor
 
-    def find_broken_backups(self) -> BrokenBackups:
-        """Return the back-ups of which any byte cannot be read."""
+    def find_broken_backups(self) -> tuple[list[str], list[str]]:
+        """Return the back-ups of which any byte cannot be read, see `facts.find_broken_backups`."""
         if self.backups is None:
-            return BrokenBackups((), ())
+            return [], []
         return find_broken_backups(self.backups, site=self.site, lab="", thorough=True)
 
     def list_useless(self) -> list[str]:
@@ -106,9 +106,9 @@ def verify_trail(
         A sentence per fault, and one per stretch that is not covered.
     """
     anchor_checks = anchors.check(store, outside.iter_anchors())
-    rows = store.checks.compare_rows()
+    row_faults, row_notes = store.checks.compare_rows()
     chain = [*store.audit_log.find_problems(), *anchor_checks.faults]
-    broken = outside.find_broken_backups()
+    broken, other_broken = outside.find_broken_backups()
     guards = store.checks.find_problems(thorough=True) + store.checks.find_schema_differences()
     guards += [
         f"database: the guard {name} is missing" for name in store.checks.find_missing_guards()
@@ -125,10 +125,10 @@ def verify_trail(
     stamps = [stamp.fault for stamp in stamped if stamp.fault] + _list_changed_stamps(
         store, outside
     )
-    faults = [*chain, *named, *rows.faults, *stated, *guards, *broken.faults, *stamps]
+    faults = [*chain, *named, *row_faults, *stated, *guards, *broken, *stamps]
     stamp_notes = [stamp.note for stamp in stamped if stamp.note]
     losses = [loss.sentence for loss in anchors.list_losses(store)]
-    notes = [*losses, *anchor_checks.notes, *rows.notes, *broken.remarks, *outside.list_useless()]
+    notes = [*losses, *anchor_checks.notes, *row_notes, *other_broken, *outside.list_useless()]
     later = [sentence for sentence, is_sure in restated if not is_sure]
     return faults, [*notes, *later, *stamp_notes]
 

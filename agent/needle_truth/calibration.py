@@ -123,7 +123,7 @@ def list_measurable(
         store: Of the site.
         has_crop: Returns whether the pixels of a micrograph are kept.
     """
-    shown = [facets.id for facets in store.search.list_facets(limit=NEWEST) if facets.code]
+    shown = [facets.public_id for facets in store.search.list_facets(limit=NEWEST) if facets.code]
     found: dict[tuple[str, str], list[MicrographView]] = defaultdict(list)
     for view in iter_views(store, shown):
         subtype = get_subtype(view)

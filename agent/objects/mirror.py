@@ -264,16 +264,16 @@ class PrunedFiles:
     def delete_new(self) -> int:
         """Delete what was pruned since the last round; return how many files."""
         index, deleted = self._mirror.index, 0
-        for deletion in self._records.retention.list_deletions(
+        for number, kind, contents in self._records.retention.list_deletions(
             index.find_read_act(), statements_since=self._records.statements_since
         ):
             folders: dict[str, set[tuple[str, str, int]]] = defaultdict(set)
-            for sha256, page in deletion.contents:
-                folders[f"{deletion.kind}/{sha256[:2]}"].add((deletion.kind, sha256, page))
+            for sha256, page in contents:
+                folders[f"{kind}/{sha256[:2]}"].add((kind, sha256, page))
             for folder, pictures in folders.items():
                 names = [n for n in self._list_names(folder) if parse_picture(n) in pictures]
                 deleted += self._delete(names)
-            index.record_read_act(deletion.number)
+            index.record_read_act(number)
         return deleted
 
     def delete_missing(self, names: Collection[str]) -> set[str]:

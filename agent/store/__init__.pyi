@@ -87,8 +87,6 @@ from .people.labels import (
 )
 from .people.labelled_micrographs import LabelledMicrograph as LabelledMicrograph
 from .results.live_figures import (
-    LastFile as LastFile,
-    OpenFiles as OpenFiles,
     ResultCount as ResultCount,
 )
 from .results.needles import (
@@ -167,7 +165,6 @@ from .bundles.rollout_plan import (
     is_absent as is_absent,
 )
 from .search.search import (
-    MicrographFacets as MicrographFacets,
     SearchPage as SearchPage,
     SearchQuery as SearchQuery,
 )

@@ -18,7 +18,7 @@ from agent.nightly.facts.reviewer_agreement import WINDOW, agreement
 from agent.nightly.page.night_charts import find_open_alarms
 from agent.orders import SpecificationError
 from agent.retrain.bundle_registry import list_bundles
-from agent.store import LastFile, OpenFiles, ResultCount, State
+from agent.store import ResultCount, State
 from agent.triage import Reason
 from agent.web.context import WebContext, order_rules
 from agent.web.orders.order_board import SWEPT
@@ -214,25 +214,23 @@ def _build(web: WebContext, slow: SlowFigures, now: datetime) -> Figures:
 def _list_sources(
     status: Mapping[str, Any],
     results: Sequence[ResultCount],
-    last: Sequence[LastFile],
-    files: Sequence[OpenFiles],
+    last: Mapping[str, tuple[str, datetime]],
+    files: Mapping[tuple[str, str], int],
 ) -> Iterable[SourceToday]:
     told = {source["name"]: source for source in status.get("sources", ())}
-    newest = {file.source: file for file in last}
-    for name in dict.fromkeys([*told, *newest]):
+    for name in dict.fromkeys([*told, *last]):
         own = [row for row in results if row.source == name]
-        states: dict[State, int] = {row.state: row.n for row in files if row.source == name}
-        file = newest.get(name)
+        path, seen_at = last.get(name, (None, None))
         yield SourceToday(
             name=name,
             online=bool(told.get(name, {}).get("online", True)),
             today=sum(row.n for row in own),
             last_hour=sum(row.recent for row in own),
-            last_file=file.relative.rsplit("/", 1)[-1] if file else None,
-            last_at=file.first_seen_at if file else None,
-            waiting=sum(states.get(state, 0) for state in WAITING),
-            failed=states.get(State.FAILED, 0),
-            set_aside=states.get(State.SET_ASIDE, 0),
+            last_file=path and path.rsplit("/", 1)[-1],
+            last_at=seen_at,
+            waiting=sum(files.get((name, state), 0) for state in WAITING),
+            failed=files.get((name, State.FAILED), 0),
+            set_aside=files.get((name, State.SET_ASIDE), 0),
         )
 
 

@@ -45,19 +45,6 @@ _OTHERS = 0.02
 """Weight of the mean over all maps in a cell; the rest is the weight of their maximum."""
 
 
-@dataclass(frozen=True, slots=True)
-class OodRegion:
-    """Most unusual region of a field.
-
-    Args:
-        box: (x0, y0, x1, y1) in pixels of the field, x1/y1 exclusive.
-        area_um2: Area in µm², or None without a scale.
-    """
-
-    box: tuple[int, int, int, int]
-    area_um2: float | None
-
-
 def compute_heat_map(
     distances: Sequence[NDArray[np.float32]], shape: tuple[int, ...], levels: NDArray[np.float64]
 ) -> NDArray[np.float32]:
@@ -99,16 +86,22 @@ def expand_to_field(
     return whole
 
 
-def find_region(heat: NDArray[np.float32], cells: CellFeatures, field: Field) -> OodRegion | None:
-    """Return the most unusual region, or None if no cell reaches the alarm level.
+def find_region(
+    heat: NDArray[np.float32], cells: CellFeatures, field: Field
+) -> tuple[tuple[int, int, int, int] | None, float | None]:
+    """Return the most unusual region, None if no cell reaches the alarm level.
 
     Args:
         heat: (rows, columns), from `compute_heat_map`.
         cells: Cells of its grid.
         field: The field they were computed from.
+
+    Returns:
+        Its box (x0, y0, x1, y1) in pixels of the field, x1/y1 exclusive, or None; and its area in
+        µm², or None without a region or a scale.
     """
     if heat.max() < 1.0:
-        return None
+        return None, None
     peak = tuple(int(i) for i in np.unravel_index(heat.argmax(), heat.shape))
     region = _connected_region(heat >= 1.0, peak)
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
@@ -120,7 +113,7 @@ def find_region(heat: NDArray[np.float32], cells: CellFeatures, field: Field) ->
         min(int(np.ceil(left + (columns[-1] + 1) * side)), width),
         min(int(np.ceil(top + (rows[-1] + 1) * side)), height),
     )
-    return OodRegion(box, None if cells.um2 is None else float(region.sum() * cells.um2))
+    return box, None if cells.um2 is None else float(region.sum() * cells.um2)
 
 
 def _resample(distances: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -427,7 +420,7 @@ class OodDetector:
             features.tone.steel.shape,
             levels,
         )
-        region = find_region(heat, features.tone, field)
+        where, area_um2 = find_region(heat, features.tone, field)
         flagged = p_value <= alpha + 1e-12
         embedding = normalize_rows(features.whole[-1][None])
         return OodResult(
@@ -435,7 +428,7 @@ class OodDetector:
             flagged=flagged,
             whole=self._field_distance.normalize(compared.distance),
             local=float(heat.max()),
-            where=region.box if region else None,
+            where=where,
             heat=expand_to_field(heat, features.tone, field),
             nearest=self._reference.find_nearest(embedding),
             references=len(scores),
@@ -443,7 +436,7 @@ class OodDetector:
             size_ratio=self._normalizer.sizes.find_unusual_ratio(distances.area_px),
             score=score,
             look=look,
-            area_um2=region.area_um2 if region else None,
+            area_um2=area_um2,
             companions={
                 name: float(scorer.scores(embedding)[0]) for name, scorer in self._scorers.items()
             },

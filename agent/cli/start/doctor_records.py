@@ -148,16 +148,16 @@ def examine_backups(settings: Settings) -> Iterator[DoctorResult]:
         lab=find_first_act(settings.store.folder, settings.site.name),
     )
     try:
-        broken = inspect(settings.backup.folder, find)
+        broken, other_broken = inspect(settings.backup.folder, find)
     except OSError:
         return  # the check of the folder reports it
-    if broken.faults:
-        yield DoctorResult("back-up", "wrong", f"{'; '.join(broken.faults)}.")
-    if broken.remarks:
-        yield DoctorResult("back-up", "doubtful", f"{'; '.join(broken.remarks)}.")
+    if broken:
+        yield DoctorResult("back-up", "wrong", f"{'; '.join(broken)}.")
+    if other_broken:
+        yield DoctorResult("back-up", "doubtful", f"{'; '.join(other_broken)}.")
     if late:
         yield DoctorResult("back-up", "wrong", f"{late} See backup.failed in the log.")
-    elif not broken.faults:
+    elif not broken:
         last = f"last backup {own[-1].facts.made_at:%Y-%m-%d %H:%M} UTC" if own else ""
         sentence = f"{settings.backup.folder}: {last or 'the first one is due tonight'}."
         yield DoctorResult("back-up", "right", sentence)

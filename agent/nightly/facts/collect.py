@@ -14,7 +14,6 @@ import reports
 from agent.evidence.anchors import list_losses
 from agent.nightly.facts.order_status import (
     OpenOrder,
-    OrderStatus,
     collect_order_status,
     collect_stated,
     instruments,
@@ -70,28 +69,19 @@ from reports import read_message
 UNUSABLE_STATES = ("set_aside", "failed")
 
 
-@dataclass(frozen=True, slots=True)
-class NightFiles:
-    """Files of the night that have no result."""
-
-    unusable: tuple[FileFate, ...]
-    duplicates: tuple[FileFate, ...]
-
-
-def gather_files(store: Store, after: datetime, until: datetime) -> NightFiles:
-    """Gather the files that failed, were set aside or came again in a night."""
+def gather_files(
+    store: Store, after: datetime, until: datetime
+) -> tuple[tuple[FileFate, ...], tuple[FileFate, ...]]:
+    """Return the files that failed or were set aside in a night, and those that came again."""
     fates = (
         *store.files.iter_status("set_aside", done_after=after),
         *store.files.iter_status("failed"),  # named each night until they are read
         *store.files.iter_status("duplicate", done_after=after),
     )
-    return NightFiles(
+    done = [fate for fate in fates if is_within(fate.done_at, after, until)]
+    return (
         tuple(fate for fate in fates if is_reported(fate, after, until)),
-        tuple(
-            fate
-            for fate in fates
-            if fate.state == "duplicate" and is_within(fate.done_at, after, until)
-        ),
+        tuple(fate for fate in done if fate.state == "duplicate"),
     )
 
 
@@ -120,7 +110,7 @@ class NightSources:
 def gather_sources(
     store: Store,
     present: Store,
-    named_by: tuple[Sequence[MicrographView], NightFiles],
+    named_by: tuple[Sequence[MicrographView], Sequence[FileFate]],
     period: tuple[datetime, datetime],
     *,
     at: datetime,
@@ -138,11 +128,7 @@ def gather_sources(
     """
     (reported, files), (after, until) = named_by, period
     last = list_last_files(store, until, reported)
-    named = (
-        {micrograph.source for micrograph in reported}
-        | {failed.source for failed in files.unusable}
-        | {duplicate.source for duplicate in files.duplicates}
-    )
+    named = {micrograph.source for micrograph in reported} | {file.source for file in files}
     past_outages = present.records.all(OUTAGE)
     watched = [
         health
@@ -314,9 +300,9 @@ def _gather(
     after, until = period
     newest_result, views = _results(store, night, after, until)
     reported = tuple(add_needles(store, views))
-    files = gather_files(store, after, until)
+    unusable, duplicates = gather_files(store, after, until)
     sources = gather_sources(
-        store, present, (reported, files), (after, until), at=at, is_late=is_late
+        store, present, (reported, (*unusable, *duplicates)), (after, until), at=at, is_late=is_late
     )
     last_file_at = max(sources.last_files.values(), default=None)
     refusals = tuple(
@@ -324,8 +310,9 @@ def _gather(
         for record in store.records.all(REFUSED)
         if is_within(record.at, after, until)
     )
-    status = collect_order_status(store, settings.lab, now=at) if settings.lab else OrderStatus()
-    orders = status.orders
+    orders, conforming = (
+        collect_order_status(store, settings.lab, now=at) if settings.lab else ((), 0)
+    )
     waits_before, waits_since = store.review_queue.count_until(after)
     end = store.audit_log.get_head()
     charts = gather_charts(store, night, settings, reported, period)
@@ -335,12 +322,12 @@ def _gather(
         orders=orders,
         waits_before=waits_before,
         reported=reported,
-        unusable=files.unusable,
+        unusable=unusable,
         sources=sources.sources,
         newest=last_file_at,
         away=sources.outages,
         # A file that came again is something to be read, so such a night is not empty by plan.
-        free=is_free(night, settings.free_days) and not files.duplicates,
+        free=is_free(night, settings.free_days) and not duplicates,
         has_calendar=bool(settings.free_days),
         has_refusals=bool(refusals),
         is_drifting=any(chart.alarm for chart in charts.batch_charts),
@@ -352,7 +339,7 @@ def _gather(
         summary=summary,
         charts=charts,
         orders=orders,
-        conforming=status.conforming,
+        conforming=conforming,
         instruments=instruments(
             store,
             [source.name for source in sources.sources],
@@ -387,8 +374,8 @@ def _gather(
         last_files=dict(sources.last_files),
         micrographs=reported,
         needle_limits=_find_needle_limits(settings.lab, reported, on=night),
-        unusable=files.unusable,
-        duplicates=files.duplicates,
+        unusable=unusable,
+        duplicates=duplicates,
         sources=sources.sources,
         agreement=agreement(
             store.labelled_micrographs.list_all(origin="watch"),

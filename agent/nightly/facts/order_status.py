@@ -149,21 +149,14 @@ def _find_first_image(store: Store, number: str) -> datetime | None:
     return min(times, default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class OrderStatus:
-    """The orders of recent days.
+def collect_order_status(
+    store: Store, lab: OrderPolicy, *, now: datetime
+) -> tuple[tuple[OpenOrder, ...], int]:
+    """Return the open orders of recent days, and how many conform.
 
-    Attributes:
-        orders: Those that are open: urgent ones first, then by what presses most, then the oldest.
-        conforming: How many conform.
+    One without a specification is neither. Urgent ones come first, then by what presses most, then
+    the oldest.
     """
-
-    orders: tuple[OpenOrder, ...] = ()
-    conforming: int = 0
-
-
-def collect_order_status(store: Store, lab: OrderPolicy, *, now: datetime) -> OrderStatus:
-    """Return the open orders, and how many conform; one without a specification is neither."""
     orders: list[OpenOrder] = []
     conforming = 0
     for assessed in islice(assess_recent(store, lab, now=now), MOST_ORDERS):
@@ -171,7 +164,7 @@ def collect_order_status(store: Store, lab: OrderPolicy, *, now: datetime) -> Or
             orders.append(_build_open_order(assessed, lab, exact_numbers=store.exact_numbers))
         conforming += assessed.statement.conformity is Conformity.CONFORMS
     orders.sort(key=lambda order: (_weight(order), order.heard_at or now, order.number))
-    return OrderStatus(tuple(orders), conforming)
+    return tuple(orders), conforming
 
 
 PRESSING = (Conformity.DOES_NOT_CONFORM.value, *NextStep)

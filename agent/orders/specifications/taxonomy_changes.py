@@ -35,36 +35,6 @@ PROPOSED, CLOSED = "class_proposal", "class_proposal_closed"
 LONGEST_NAME, LONGEST_TEXT = 40, 500
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """One reviewer's proposal.
-
-    Attributes:
-        micrograph: Public id of the micrograph that shows it.
-        text: What it looks like, in the reviewer's words.
-        by: Who proposes it.
-        at: Aware UTC.
-    """
-
-    micrograph: str
-    text: str
-    by: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ProposedClass:
-    """A class that reviewers propose.
-
-    Attributes:
-        name: As proposed.
-        proposals: Oldest first.
-    """
-
-    name: str
-    proposals: tuple[Proposal, ...]
-
-
 def propose_class(
     store: Store, public_id: str, *, name: str, text: str, by: str, at: datetime
 ) -> int:
@@ -98,25 +68,21 @@ def close_proposal(store: Store, name: str, *, reason: str, by: str, at: datetim
     Raises:
         UsageError: There is no open proposal of this name, or the reason is missing.
     """
-    if name not in {proposed.name for proposed in list_open(store)}:
+    if name not in list_open(store):
         raise UsageError(_("There is no open proposal “{name}”.").format(name=name))
     if not (reason := " ".join(reason.split())[:LONGEST_TEXT]):
         raise UsageError(_("Give a reason; the audit log keeps it."))
     store.records.add(CLOSED, name, by=by, at=at, facts={"reason": reason})
 
 
-def list_open(store: Store) -> list[ProposedClass]:
-    """Return the proposed classes that no administrator has answered, oldest first."""
+def list_open(store: Store) -> dict[str, list[Record]]:
+    """Return the proposed classes that no administrator has answered: name → proposals, by age."""
     closed = {name: record.id for name, record in store.records.newest(CLOSED).items()}
-    found: dict[str, list[Proposal]] = {}
+    found: dict[str, list[Record]] = {}
     for record in store.records.all(PROPOSED):
         if record.id > closed.get(record.subject, 0):
-            found.setdefault(record.subject, []).append(_build_proposal(record))
-    return [ProposedClass(name, tuple(proposals)) for name, proposals in found.items()]
-
-
-def _build_proposal(record: Record) -> Proposal:
-    return Proposal(record.facts["micrograph"], record.facts["text"], record.by, record.at)
+            found.setdefault(record.subject, []).append(record)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

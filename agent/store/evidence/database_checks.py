@@ -38,7 +38,6 @@ from agent.store import engine as engines
 from agent.store import schema
 from agent.store.engine import Repository, opening, reading
 from agent.store.evidence import guards, row_checks
-from agent.store.evidence.row_checks import RowChecks
 from agent.store.sites import site_guards
 from agent.store.tables import load_metadata
 
@@ -250,8 +249,8 @@ class DatabaseChecks(Repository):
         with self._engine.connect() as connection:
             return list(find_unreadable(connection, self._whose.site_id))
 
-    def compare_rows(self) -> RowChecks:
-        """Compare all rows of evidence with the audit log."""
+    def compare_rows(self) -> tuple[list[str], list[str]]:
+        """Compare all rows of evidence with the audit log, see `row_checks.examine`."""
         with reading(self._engine) as session:
             return row_checks.examine(session)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -370,21 +369,12 @@ def _list_places(document: Any) -> Iterator[tuple[str, ...]]:
             yield str(listed["id"]), *at
 
 
-@dataclass(frozen=True, slots=True)
-class RowChecks:
-    """Result of the comparison with the audit log.
+def examine(session: Session) -> tuple[list[str], list[str]]:
+    """Compare every row of evidence of a site with the audit log.
 
-    Args:
-        faults: One sentence per value that differs.
-        notes: What the audit log does not cover, a sentence each.
+    Returns:
+        A sentence per value that differs, and per stretch that the audit log does not cover.
     """
-
-    faults: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-def examine(session: Session) -> RowChecks:
-    """Compare every row of evidence of a site with the audit log."""
     rows, acts = RowReader(session), ActIndex(session, EVIDENCE)
     faults = [*acts.odd]
     for table, evidence in EVIDENCE.items():
@@ -395,7 +385,7 @@ def examine(session: Session) -> RowChecks:
     faults += name_odd("site", _name_changed_shares(session))
     faults += name_odd("result", FilingChecks(session, rows, acts).find_differences())
     faults += name_odd("seals", seals.find_differences(session))
-    return RowChecks(tuple(faults), tuple(audit_log.clock_notes(session)))
+    return faults, list(audit_log.clock_notes(session))
 
 
 def _name_moved_sources(session: Session) -> Iterator[str]:

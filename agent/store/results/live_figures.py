@@ -35,32 +35,6 @@ MOST_DISAGREED = 500
 
 
 @dataclass(frozen=True, slots=True)
-class OpenFiles:
-    """Number of files of a source in one state."""
-
-    source: str
-    state: State
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class LastFile:
-    """The newest file of a source.
-
-    Args:
-        source: Name of the source.
-        relative: Path below the source.
-        first_seen_at: Aware UTC.
-        state: A `State`.
-    """
-
-    source: str
-    relative: str
-    first_seen_at: datetime
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
 class ResultCount:
     """Current results of a period with the same source, code and handling.
 
@@ -84,8 +58,8 @@ class ResultCount:
 class LiveFigures(Repository):
     """Repository of counts for the dashboard."""
 
-    def count_open_files(self) -> list[OpenFiles]:
-        """Return how many files per source wait, failed or were set aside."""
+    def count_open_files(self) -> dict[tuple[str, str], int]:
+        """Return source and `State` → files that wait, failed or were set aside."""
         query = (
             select(SourceRow.name, ContentRow.state, func.count())
             .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
@@ -93,41 +67,16 @@ class LiveFigures(Repository):
             .group_by(col(SourceRow.name), col(ContentRow.state))
         )
         with reading(self._engine) as session:
-            return [OpenFiles(name, State(state), n) for name, state, n in session.exec(query)]
+            return {(name, state): n for name, state, n in session.exec(query)}
 
-    def list_last_files(self) -> list[LastFile]:
-        """Return the newest file of each source that ever had one; import folders are none."""
+    def list_last_files(self) -> dict[str, tuple[str, datetime]]:
+        """Return source → path of its newest file and when it was first seen; no import folder."""
         sources = select(SourceRow.id, SourceRow.name).where(
             SourceRow.site_id == self._whose.site_id
         )
         with reading(self._engine) as session:
-            found = [
-                self._find_last(session, key or 0, name) for key, name in session.exec(sources)
-            ]
-            return sorted(filter(None, found), key=lambda last: last.source)
-
-    def _find_last(self, session: Session, source_id: int, name: str) -> LastFile | None:
-        # Not max(): with the site in the statement SQLite would read every file of the source.
-        newest = (
-            select(ContentRow.id, ContentRow.first_seen_at, ContentRow.state, ContentRow.origin)
-            .where(ContentRow.source_id == source_id)
-            .order_by(col(ContentRow.id).desc())
-            .limit(1)
-        )
-        row = session.exec(newest).first()
-        if row is None:
-            return None
-        content_id, first_seen_at, state, origin = row
-        if origin == "import":
-            return None
-        names = (
-            select(PathRow.relative)
-            .where(PathRow.content_id == content_id)
-            .order_by(col(PathRow.id).desc())
-            .limit(1)
-        )
-        relative = session.exec(names).first() or ""
-        return LastFile(name, relative, first_seen_at, state)
+            newest = {name: _find_last(session, key or 0) for key, name in session.exec(sources)}
+            return {name: last for name, last in sorted(newest.items()) if last}
 
     def count_results(
         self, after: datetime, until: datetime, *, recent_after: datetime
@@ -251,6 +200,29 @@ class LiveFigures(Repository):
         query = select(func.count()).where(is_unassigned(self._whose.site_id))
         with reading(self._engine) as session:
             return session.exec(query).one()
+
+
+def _find_last(session: Session, source_id: int) -> tuple[str, datetime] | None:
+    # Not max(): with the site in the statement SQLite would read every file of the source.
+    newest = (
+        select(ContentRow.id, ContentRow.first_seen_at, ContentRow.origin)
+        .where(ContentRow.source_id == source_id)
+        .order_by(col(ContentRow.id).desc())
+        .limit(1)
+    )
+    row = session.exec(newest).first()
+    if row is None:
+        return None
+    content_id, first_seen_at, origin = row
+    if origin == "import":
+        return None
+    names = (
+        select(PathRow.relative)
+        .where(PathRow.content_id == content_id)
+        .order_by(col(PathRow.id).desc())
+        .limit(1)
+    )
+    return session.exec(names).first() or "", first_seen_at
 
 
 def _is_hidden() -> Any:

@@ -208,22 +208,6 @@ class RetentionPlan:
     kept: dict[KeptFor, int]
 
 
-@dataclass(frozen=True, slots=True)
-class PixelDeletion:
-    """An act by which pixels were pruned.
-
-    Args:
-        number: Of the act in the audit log.
-        kind: "crops" or "originals".
-        contents: Hash and page of each file that was a micrograph's and that nothing needs now;
-            page 0 for originals.
-    """
-
-    number: int
-    kind: str
-    contents: frozenset[tuple[str, int]]
-
-
 def _plan(
     session: Session,
     whose: AgentIdentity,
@@ -414,7 +398,9 @@ class Retention(Repository):
                 session, self._whose.site_id, at=at, actor="agent", act=PRUNED, facts=facts
             )
 
-    def list_deletions(self, after: int, *, statements_since: datetime) -> list[PixelDeletion]:
+    def list_deletions(
+        self, after: int, *, statements_since: datetime
+    ) -> list[tuple[int, str, frozenset[tuple[str, int]]]]:
         """Return by which acts pixels were pruned, on any PC of the site, oldest first.
 
         What was labelled, stated, held or recorded since then is left out: the copy of another PC
@@ -423,6 +409,10 @@ class Retention(Repository):
         Args:
             after: Only acts with a larger number.
             statements_since: What a statement of this time or later names is evidence.
+
+        Returns:
+            Number of the act in the audit log; "crops" or "originals"; hash and page, 0 for
+            originals, of each file that was a micrograph's and that nothing needs now.
         """
         with reading(self._engine) as session:
             if after > _find_newest_act(session):  # an older database was restored
@@ -433,9 +423,7 @@ class Retention(Repository):
             ]
             hashes = [_find_hashes(session, ids) for _number, _kind, ids in acts]
         return [
-            PixelDeletion(
-                number, kind, self.find_deleted(kind, contents, statements_since=statements_since)
-            )
+            (number, kind, self.find_deleted(kind, contents, statements_since=statements_since))
             for (number, kind, _ids), contents in zip(acts, hashes, strict=True)
         ]
 

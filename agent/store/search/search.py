@@ -104,27 +104,6 @@ class SearchPage:
     next_before: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class MicrographFacets:
-    """What the map and the archive colour a micrograph by.
-
-    Args:
-        id: Public id.
-        taken_at: When it was recorded, aware UTC.
-        source, microscope, reviewer: "" where unknown.
-        code: "" while it is hidden, and where there is none.
-        outcome: What became of it.
-    """
-
-    id: str
-    taken_at: datetime
-    source: str
-    microscope: str
-    reviewer: str
-    code: str
-    outcome: str
-
-
 class Search(Repository):
     """Repository of the search."""
 
@@ -215,8 +194,11 @@ class Search(Repository):
         with reading(self._engine) as session:
             return list(session.execute(query).scalars())
 
-    def list_facets(self, *, limit: int) -> list[MicrographFacets]:
-        """Return the facets of the newest micrographs, newest first."""
+    def list_facets(self, *, limit: int) -> Sequence[Any]:
+        """Return what the map and the archive colour the newest micrographs by, newest first.
+
+        Each row has a `public_id` and those columns of its `SearchEntry`.
+        """
         query = (
             select_columns(
                 col(MicrographRow.public_id),
@@ -233,7 +215,7 @@ class Search(Repository):
             .limit(limit)
         )
         with reading(self._engine) as session:
-            return [MicrographFacets(*row) for row in session.execute(query)]
+            return session.execute(query).all()
 
     @property
     def _is_sqlite(self) -> bool:

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Query, Request, Response
 import reports
 from agent.features import MOST_POINTS, EmbeddingMap, Similar, load_map
 from agent.imaging.crop import public_id as format_public_id
-from agent.store import MicrographFacets, MicrographView
+from agent.store import MicrographView
 from agent.web import cookies
 from agent.web.archive.archive import describe_hit, render_hits
 from agent.web.archive.archive_api import to_json
@@ -81,7 +81,7 @@ def _build_points(web: WebContext) -> dict[str, Any]:
     found = load_map(web.similar.folder) if web.similar else None
     if found is None:
         return {"explained": None, "id": [], "x": [], "y": [], "colours": []}
-    facets = {row.id: row for row in web.store.search.list_facets(limit=4 * MOST_POINTS)}
+    facets = {row.public_id: row for row in web.store.search.list_facets(limit=4 * MOST_POINTS)}
     rows, ids = _select_known(found, facets)
     known = [facets[public_id] for public_id in ids]
     places = np.rint(found.xy[rows] * GRID).astype(int)
@@ -98,9 +98,7 @@ def _build_points(web: WebContext) -> dict[str, Any]:
     }
 
 
-def _select_known(
-    found: EmbeddingMap, facets: dict[str, MicrographFacets]
-) -> tuple[list[int], list[str]]:
+def _select_known(found: EmbeddingMap, facets: dict[str, Any]) -> tuple[list[int], list[str]]:
     """Return the rows of the map whose micrographs this site has, and their public ids."""
     rows, ids = [], []
     for row, (sha256, page) in enumerate(zip(found.sha256, found.page.tolist(), strict=True)):
@@ -112,11 +110,11 @@ def _select_known(
     return rows, ids
 
 
-def _find_value(row: MicrographFacets, name: str, zone: str) -> str:
+def _find_value(row: Any, name: str, zone: str) -> str:
     if name == "code":
-        return "" if row.outcome == "waiting" else row.code
+        return "" if row.outcome == "waiting" else str(row.code)
     if name == "month":
-        return row.taken_at.astimezone(ZoneInfo(zone)).strftime("%Y-%m")
+        return str(row.taken_at.astimezone(ZoneInfo(zone)).strftime("%Y-%m"))
     return str(getattr(row, name))
 
 

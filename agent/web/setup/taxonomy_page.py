@@ -142,9 +142,9 @@ def _render(
         micrograph=view,
         form={"name": "", "text": ""} | dict(form or {}),
         own=[
-            proposed.name
-            for proposed in list_open(web.store)
-            if any(own.micrograph == view.id and own.by == who for own in proposed.proposals)
+            name
+            for name, proposed in list_open(web.store).items()
+            if any(own.facts["micrograph"] == view.id and own.by == who for own in proposed)
         ],
         wrong=wrong,
     )

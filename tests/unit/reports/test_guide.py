@@ -334,7 +334,7 @@ def test_a_search_finds_the_section_whatever_the_case_and_order_of_the_words():
 
     assert (best.page, best.anchor) == ("commands", "agent-retrain")
     assert "".join(piece.text for piece in best.excerpt)
-    assert {piece.text.casefold() for piece in best.excerpt if piece.is_hit} <= {"retrain", "agent"}
+    assert {text.casefold() for text, is_hit in best.excerpt if is_hit} <= {"retrain", "agent"}
 
 
 def test_every_word_has_to_be_in_the_section():
