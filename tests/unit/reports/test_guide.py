@@ -333,7 +333,7 @@ def test_a_search_finds_the_section_whatever_the_case_and_order_of_the_words():
     best = reports.search_guide("RETRAIN agent")[0]
 
     assert (best.page, best.anchor) == ("commands", "agent-retrain")
-    assert "".join(piece.text for piece in best.excerpt)
+    assert "".join(text for text, _is_hit in best.excerpt)
     assert {text.casefold() for text, is_hit in best.excerpt if is_hit} <= {"retrain", "agent"}
 
 

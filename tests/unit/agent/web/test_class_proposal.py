@@ -108,7 +108,7 @@ def test_what_cannot_be_a_name_is_refused_in_a_sentence_and_kept_in_the_form(lab
 
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
-    assert list_open(lab.store) == []
+    assert list_open(lab.store) == {}
 
 
 def test_a_program_proposes_a_class_too(lab, browser):
@@ -119,7 +119,7 @@ def test_a_program_proposes_a_class_too(lab, browser):
     )
 
     assert answer.status_code == 201
-    assert [one.name for one in list_open(lab.store)] == ["ferrite"]
+    assert [*list_open(lab.store)] == ["ferrite"]
 
 
 def test_a_reviewer_proposes_and_a_viewer_does_not(lab, browser_of):
@@ -141,4 +141,4 @@ def test_a_proposal_on_a_blind_micrograph_is_shown_to_its_author_alone(lab, brow
 
     assert "ferrite" not in page
     close_proposal(lab.store, "ferrite", reason="no", by="Ina", at=NEXT_DAY)
-    assert list_open(lab.store) == []
+    assert list_open(lab.store) == {}
