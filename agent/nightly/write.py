@@ -151,18 +151,16 @@ def write_report(
     path = folder / f"{night}.html"
     with reports.speaking(facts.language):  # as it was first reported, whatever is set by now
         late = frozen_at if frozen_at and frozen_at - facts.gathered_at > LATE else None
-        laid = lay_out(
+        first, more, undecided = lay_out(
             facts, archive, revision=revision, generated=now, late=late, on_drawn=on_drawn
         )
-        page = reports.render("night", page=laid.night)
+        page = reports.render("night", page=first)
         pdf = (
-            {folder / f"{night}.pdf": reports.render_night_pdf(laid.night, at=facts.gathered_at)}
+            {folder / f"{night}.pdf": reports.render_night_pdf(first, at=facts.gathered_at)}
             if with_pdf
             else {}
         )
-        for number, overflow in enumerate(
-            laid.more, start=1
-        ):  # one at a time: a night may have 200 MB
+        for number, overflow in enumerate(more, start=1):  # one at a time: one may have 200 MB
             write_whole({beside / page_name(number): reports.render("more", **overflow).encode()})
     write_whole(
         {
@@ -177,7 +175,7 @@ def write_report(
     )
     if not with_pdf:  # of an earlier revision, maybe
         (folder / f"{night}.pdf").unlink(missing_ok=True)
-    _clear(beside, keep={page_name(number) for number in range(1, len(laid.more) + 1)})
+    _clear(beside, keep={page_name(number) for number in range(1, len(more) + 1)})
     write_index(store, folder, settings, now=now, running=facts if facts.running else None)
     log.info(
         "night.reported",
@@ -188,8 +186,8 @@ def write_report(
         unusable=facts.summary.unusable,
         running=facts.running,
     )
-    lines = tuple(f"{line.count} {line.text}" for line in laid.night.lines)
-    flagged = tuple((micrograph.sha256, micrograph.page) for micrograph in laid.flagged)
+    lines = tuple(f"{line.count} {line.text}" for line in first.lines)
+    flagged = tuple((micrograph.sha256, micrograph.page) for micrograph in undecided)
     return Written(path, facts.summary, revision, facts.running, lines, flagged)
 
 

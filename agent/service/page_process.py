@@ -20,7 +20,6 @@ import ssl
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,6 +29,7 @@ import structlog
 
 from agent import log as logs
 from agent.errors import AgentError, BadSettingsError, UsageError
+from agent.service.jobs.supervisor import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -57,13 +57,6 @@ MORE_WILLINGLY = "300"
 
 class WebServerEndedError(AgentError):
     """The web server ended by itself; the log says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Reason why the pages cannot be served, in one sentence."""
-
-    sentence: str
 
 
 class Voice:

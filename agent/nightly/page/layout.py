@@ -7,7 +7,7 @@ to it, and the first page names them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -58,21 +58,6 @@ MANY_MICROGRAPHS = 1000
 """From so many on, the pictures of lists are smaller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Laid:
-    """A night on its pages.
-
-    Args:
-        night: The first page.
-        more: Facts of the overflow pages, in order.
-        flagged: Micrographs that wait for a reviewer, the weightiest first.
-    """
-
-    night: Night
-    more: tuple[dict[str, Any], ...]
-    flagged: tuple[MicrographView, ...] = ()
-
-
 def _ignore_progress(_done: int, _of: int) -> None:
     """Ignore the progress: the default of `on_drawn`."""
 
@@ -85,7 +70,7 @@ def lay_out(
     generated: datetime,
     late: datetime | None = None,
     on_drawn: Callable[[int, int], None] = _ignore_progress,
-) -> Laid:
+) -> tuple[Night, tuple[dict[str, Any], ...], tuple[MicrographView, ...]]:
     """Lay a night out on pages.
 
     Args:
@@ -95,6 +80,10 @@ def lay_out(
         generated: Now, aware.
         late: When the facts were frozen, where that was long after the night's end.
         on_drawn: Called with the number of micrographs drawn, and the number of all.
+
+    Returns:
+        The first page; facts of the overflow pages, in order; micrographs that wait for a
+        reviewer, the weightiest first.
     """
     is_large = len(facts.micrographs) > MANY_MICROGRAPHS
     gallery = Embedded(archive, list_px=SMALL_ROW_PX if is_large else ROW_PX)
@@ -161,7 +150,7 @@ def lay_out(
             (micrograph, picture, places[micrograph.id]) for micrograph, picture in prints
         ),
     )
-    return Laid(night, more, tuple(micrograph for micrograph in flagged if micrograph.is_undecided))
+    return night, more, tuple(micrograph for micrograph in flagged if micrograph.is_undecided)
 
 
 def _describe_late(facts: NightFacts, frozen_at: datetime) -> str:

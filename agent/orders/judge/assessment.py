@@ -534,12 +534,13 @@ def list_due(
 
 def _list_changed(store: Store, position: Position, now: datetime) -> set[str]:
     """Return the orders that acts and results since a position may have changed."""
-    changes = store.order_changes.since(Heads(position.trail, position.result), without=OWN_ACTS)
-    if not changes.acts.keys().isdisjoint(EVERY_ORDER):
+    since = Heads(position.trail, position.result)
+    numbers, acts = store.order_changes.since(since, without=OWN_ACTS)
+    if not acts.keys().isdisjoint(EVERY_ORDER):
         return {age.number for age in store.order_changes.ages()}
-    times = [at for act, at in changes.acts.items() if act in CHECK_ACTS]
+    times = [at for act, at in acts.items() if act in CHECK_ACTS]
     doubtful = list_orders_in_doubt(store, since=min(times), now=now) if times else ()
-    return {*changes.numbers, *doubtful}
+    return {*numbers, *doubtful}
 
 
 def _select_next(old: Sequence[OrderAge], after: int) -> tuple[Iterable[str], int]:

@@ -48,8 +48,8 @@ class ChildEndedError(AgentError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
-    """The job ended with a sentence for the operator and, for a bug, its traceback."""
+class Refused:
+    """Message of a child that ended: a sentence for the operator and, for a bug, its traceback."""
 
     sentence: str
     traceback: str = ""
@@ -84,7 +84,7 @@ def run_in_child(
                 news = heard.recv() if heard.poll(look_every_s) else None
             except (EOFError, OSError):  # it says no more, by whichever name a system calls that
                 break
-            if isinstance(news, _Refused):
+            if isinstance(news, Refused):
                 if news.traceback:  # logged here: the child has neither the log file nor its form
                     log.error("job.crashed", reason=news.sentence, traceback=news.traceback)
                 raise ChildEndedError(news.sentence)
@@ -125,11 +125,11 @@ def _begin(work: Work, settings: Settings, pipe: Connection, lives: Connection) 
         for news in work(settings):
             pipe.send(news)
     except (AgentError, ModelError) as error:
-        pipe.send(_Refused(str(error)))
+        pipe.send(Refused(str(error)))
     except MemoryError:
-        pipe.send(_Refused("memory ran out."))
+        pipe.send(Refused("memory ran out."))
     except Exception as error:  # noqa: BLE001 - it ends here either way, and the parent says it
-        pipe.send(_Refused(f"{type(error).__name__}: {error}", traceback.format_exc()))
+        pipe.send(Refused(f"{type(error).__name__}: {error}", traceback.format_exc()))
 
 
 def _end_with_parent(lives: Connection) -> None:

@@ -6,7 +6,7 @@ a caller also sweeps through all orders.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -78,19 +78,6 @@ class ShotField:
     steady_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """Changes since a position in the audit log.
-
-    Args:
-        numbers: Of the orders that an act or a new result names.
-        acts: Name of each act, such as "control.recorded" → its first time, aware UTC.
-    """
-
-    numbers: frozenset[str]
-    acts: Mapping[str, datetime]
-
-
 class OrderChanges(Repository):
     """Repository of changed and old orders."""
 
@@ -107,12 +94,18 @@ class OrderChanges(Repository):
         with reading(self._engine) as session:
             return session.exec(_newest(col(ContentRow.id))).first() or 0
 
-    def since(self, heads: Heads, *, without: tuple[str, ...]) -> Changes:
+    def since(
+        self, heads: Heads, *, without: tuple[str, ...]
+    ) -> tuple[set[str], dict[str, datetime]]:
         """Return the orders that changed after a position in the audit log.
 
         Args:
             heads: The position.
             without: Acts that begin with one of these are left out.
+
+        Returns:
+            Numbers of the orders that an act or a new result names; name of each act, such as
+            "control.recorded" → its first time, aware UTC.
         """
         with reading(self._engine) as session:
             acts: dict[str, datetime] = {}
@@ -123,7 +116,7 @@ class OrderChanges(Repository):
                 acts[entry.act] = min(entry.at, acts.get(entry.act, entry.at))
                 words |= {*_prefixes(entry.subject), *_iter_words(entry.facts)}
             numbers = {*self._of_results(session, heads.result), *self._find_named(session, words)}
-        return Changes(frozenset(numbers), acts)
+        return numbers, acts
 
     def ages(self) -> list[OrderAge]:
         """Return every order of this site: urgent ones first, then the newest."""
