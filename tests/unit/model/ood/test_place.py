@@ -21,14 +21,16 @@ def test_connected_cells_above_the_alarm_level_are_one_place():
     heat[2:4, 5] = 1.5, 2.0
     heat[7, 0] = 1.2
 
-    place = find_region(heat, cells(8, 9), field(80, 90))
+    box, area_um2 = find_region(heat, cells(8, 9), field(80, 90))
 
-    assert place.box == (50, 20, 60, 40)
-    assert place.area_um2 == 8.0
+    assert box == (50, 20, 60, 40)
+    assert area_um2 == 8.0
 
 
 def test_below_the_alarm_level_there_is_no_place():
-    assert find_region(np.full((4, 4), 0.99, np.float32), cells(4, 4), field(40, 40)) is None
+    low = np.full((4, 4), 0.99, np.float32)
+
+    assert find_region(low, cells(4, 4), field(40, 40)) == (None, None)
 
 
 def test_inside_a_broad_cell_the_finer_looks_say_where():
@@ -59,7 +61,7 @@ def test_in_a_field_of_which_only_the_middle_was_seen_the_place_is_where_it_lies
 
     whole = expand_to_field(heat, part, shown)
 
-    assert find_region(heat, part, shown).box == (120, 60, 130, 70)
+    assert find_region(heat, part, shown)[0] == (120, 60, 130, 70)
     assert whole.shape == (14, 24)
     assert whole[6, 12] == 2.0
     assert whole.sum() == 2.0
