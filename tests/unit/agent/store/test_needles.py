@@ -24,7 +24,7 @@ def add(store: Store, needles, sha256: str = SHA) -> int:
 
 
 def name_differences(store: Store) -> str:
-    return "\n".join(store.checks.compare_rows().faults)
+    return "\n".join(store.checks.compare_rows()[0])
 
 
 def test_needles_are_read_as_they_were_measured(store) -> None:
