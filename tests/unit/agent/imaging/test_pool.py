@@ -218,7 +218,7 @@ def test_a_worker_killed_and_a_pool_that_then_stood_still_cost_no_file(tmp_path)
 def test_workers_killed_while_they_had_nothing_to_do_are_replaced(tmp_path) -> None:
     first, then = saved(tmp_path / "first.png"), saved(tmp_path / "then.png")
 
-    with CropPool(workers=1, time_limit_s=20, stalled_s=5) as pool:
+    with CropPool(workers=1, time_limit_s=20, stalled_s=20) as pool:
         assert len(outcomes(pool, first)["first.png"]) == 1
         for _ in range(2):
             for reader in list_readers():
