@@ -27,6 +27,7 @@ _LEAST_CONTRAST, _LEAST_LIGHT = 30, 60  # between ink and paper, in grey values:
 _OF_ROW = 0.35  # of the distance from ink to paper, by which rows of one line differ
 _INKED, _STRICT = 0.5, 0.2  # such distances up to which a pixel is ink; is surely ink
 _OF_CORE = 0.3  # of the contrast of a glow, that of the line in it at least
+_LEAST_ROWS = 2  # of a line, of which one is of its whole ink
 _EXACT = 2  # grey values from an ink that was not compressed
 _LEAST_TICKED_PX = 6  # height of a bar with ticks
 _GAP, _GAP_PX = 0.01, 2  # columns without ink inside a bar, in lengths of it
@@ -184,6 +185,10 @@ def _measure_off(
         first, last = first + 1, last - 1
     off = np.abs(part - ink).max(axis=2)
     offs = [off / contrast, np.where(off <= _EXACT, 0.0, 1.0)]
+    if last - first < _LEAST_ROWS:  # half of its only row may be paper, and its ticks are not
+        way = ink - paper
+        beyond = np.maximum(0.0, (part - ink) @ way / float(way @ way))
+        offs.append(np.abs(part - ink - beyond[:, :, None] * way).max(axis=2) / contrast)
     light = abs(float((paper - ink) @ LUMA))
     if light >= _LEAST_LIGHT and np.ptp(ink) > _LEAST_CONTRAST:
         offs.append(np.abs((part - ink) @ LUMA) / light)  # compression keeps it to the pixel

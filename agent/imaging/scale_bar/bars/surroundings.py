@@ -27,6 +27,7 @@ _LEAST_REACH_PX, _TICK_PX = 10, 2  # columns beyond a tick; of a tick that pale
 _AROUND_PX = 5  # above and below a figure, where a dark micrograph next to a band has its ink too
 _LIKE_INK, _CONTINUES = 0.35, 0.3  # share of a contrast; of each of those columns: texture has 0.2
 _OF_UPRIGHT, _OF_STEM = 2, 0.5  # reach in lengths of a tick; share of it that its upright is wide
+_OF_DRAWN = 0.03  # share of a row of ticks that is of one ink
 _OF_ROW = 0.6  # of the ink of a row of ticks, that texture has above and below it
 _OF_TICKS, _LEAST_TICKS = 32, 4  # reach in thicknesses of a tick; ticks of a ruler
 _APART_PX = 3  # from the ends of a bar, where its ink pales
@@ -168,15 +169,21 @@ def is_row_of_texture(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     if bar.kind != "comb" or not bar.ink or y0 < tall or y1 + tall > len(pixels):
         return False
     rows = pixels[y0 - tall : y1 + tall, x0:x1].astype(np.int16)
-    like = np.abs(rows - np.array(bar.ink)).max(axis=2) < _LIKE_INK * bar.contrast
+    off = np.abs(rows - np.array(bar.ink)).max(axis=2)
     if bar.label_box is not None:
         a0, _, a1, _ = bar.label_box
-        like = np.delete(like, slice(max(0, a0 - x0), max(0, a1 - x0)), axis=1)
-    if not like.size:
+        off = np.delete(off, slice(max(0, a0 - x0), max(0, a1 - x0)), axis=1)
+    if not off.size:
         return False
-    share = like[tall:-tall].mean()
-    beyond = (like[: tall - _TICK_PX].mean(), like[_TICK_PX - tall :].mean())
-    return bool(min(beyond) > _OF_ROW * share)
+    rooms = [_LIKE_INK * bar.contrast]
+    if float(np.mean(off[tall:-tall] <= _EVEN)) >= _OF_DRAWN:
+        rooms.append(_EVEN)  # drawn ticks are of one ink, which texture nearly has
+    likes = [off <= room for room in rooms]
+    return all(
+        min(like[: tall - _TICK_PX].mean(), like[_TICK_PX - tall :].mean())
+        > _OF_ROW * like[tall:-tall].mean()
+        for like in likes
+    )
 
 
 def is_partly_covered(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:

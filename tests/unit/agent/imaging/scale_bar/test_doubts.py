@@ -394,6 +394,17 @@ def test_a_pattern_that_goes_on_above_and_below_is_no_ruler_of_ticks():
     assert is_row_of_texture(pixels, ruler)
 
 
+@pytest.mark.parametrize(("grey", "is_texture"), [(235, False), (252, True)])
+def test_texture_that_has_the_ink_of_ticks_nearly_is_no_pattern_of_them(grey, is_texture):
+    pixels = draw_steel()
+    pixels[280:326:2, 100:400] = grey
+    pixels[298:308, 100:400] = draw_steel()[298:308, 100:400]
+    pixels[300:306, 100:400:10] = WHITE
+    ruler = replace(build_bar((100, 300, 392, 306), WHITE, kind="comb"), label_box=None)
+
+    assert is_row_of_texture(pixels, ruler) is is_texture
+
+
 @pytest.mark.parametrize(("words", "lengths"), [("1 div = 10 µm", []), ("40 µm", [(40.0, 200)])])
 def test_the_length_of_one_division_is_not_that_of_the_ruler(words, lengths):
     pixels = draw_steel()

@@ -65,6 +65,17 @@ def test_the_paper_of_a_bar_with_ticks_is_that_between_them():
     assert not has_other_length(pixels, bar(200, 400, 198.0, y0=418, y1=444, kind="caps"))
 
 
+@pytest.mark.parametrize(("line_px", "differs"), [(198.0, False), (194.0, True)])
+def test_ticks_of_whole_ink_end_a_line_that_is_half_paper(line_px, differs):
+    pixels = draw_steel()
+    pixels[410:452, 180:420] = WHITE
+    pixels[430, 200:400] = (128, 128, 128)
+    pixels[424:437, 200:202] = pixels[424:437, 398:400] = BLACK
+    ticked = bar(200, 400, line_px, y0=424, y1=437, kind="caps")
+
+    assert has_other_length(pixels, ticked) is differs
+
+
 def test_carbides_as_light_as_a_line_shorten_it_nowhere():
     """Grains along all of a line hide its sides, so that less of it stands out."""
     pixels = draw_steel(low=60, high=110)
