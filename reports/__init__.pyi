@@ -105,6 +105,8 @@ from .vocabulary import (
     UNUSABLE_WHYS as UNUSABLE_WHYS,
     act_name as act_name,
     act_title as act_title,
+    fact_name as fact_name,
+    fact_value as fact_value,
     criterion as criterion,
     describe_decision as describe_decision,
     describe_defect as describe_defect,

@@ -296,6 +296,52 @@ MORE_ACTS: dict[str, str] = {
 }
 """Further acts → what the history calls them; the words of statements stay as they are."""
 
+FACTS: dict[str, str] = {
+    "accepted": marked("accepted"),
+    "batch": marked("batch"),
+    "broken": marked("not read"),
+    "bundle": marked("bundle"),
+    "code": marked("code"),
+    "comment": marked("comment"),
+    "conformity": marked("result"),
+    "count": marked("number"),
+    "doubts": marked("unclear"),
+    "etchant": marked("etchant"),
+    "field": marked("field"),
+    "file": marked("file"),
+    "files": marked("files"),
+    "final": marked("final"),
+    "findings": marked("findings"),
+    "heat": marked("heat"),
+    "list": marked("order list"),
+    "material": marked("material"),
+    "name": marked("name"),
+    "number": marked("statement"),
+    "objective": marked("objective"),
+    "on": marked("on"),
+    "order": marked("order"),
+    "orders": marked("orders"),
+    "other": marked("other micrograph"),
+    "passed": marked("passed"),
+    "preparation": marked("preparation"),
+    "rater": marked("rater"),
+    "reason": marked("reason"),
+    "replaces": marked("instead of"),
+    "revision": marked("revision"),
+    "role": marked("role"),
+    "sources": marked("sources"),
+    "specification": marked("specification"),
+    "specimen": marked("specimen"),
+    "strange_kind": marked("unusual"),
+    "subtype": marked("subtype"),
+    "text": marked("description"),
+    "um_per_px": marked("µm per pixel"),
+    "unsure": marked("unsure"),
+    "urgent": marked("urgent"),
+    "why": marked("not usable"),
+}
+"""Fact of an act → what the history calls it; the others are shown in the machine's form alone."""
+
 
 def reason(word: str) -> tuple[str, str]:
     """Return a reason's title and remedy; an unknown word is returned as it is."""
@@ -378,6 +424,18 @@ def act_name(act: str) -> str:
 def act_title(act: str) -> str:
     """Return what the history calls an act of the audit log."""
     return _(MORE_ACTS[act]) if act in MORE_ACTS else act_name(act)
+
+
+def fact_name(key: str) -> str:
+    """Return what the history calls a fact, "" where it has no name in words."""
+    return _(FACTS[key]) if key in FACTS else ""
+
+
+def fact_value(key: str, value: str) -> str:
+    """Return a word that a fact states in the reader's language; free text as it is."""
+    titles = {word: title for word, (title, _remedy) in REASONS.items()}
+    words = {"reason": titles, "strange_kind": STRANGE_KINDS, "why": UNUSABLE_WHYS}
+    return _(words[key][value]) if value in words.get(key, ()) else value
 
 
 def _translate_both(texts: tuple[str, str]) -> tuple[str, str]:

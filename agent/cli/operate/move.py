@@ -229,7 +229,7 @@ def move(file: Path, folder: Path, sources: list[str]) -> None:
     findings = examine(settings, config)
     table(("", "check", "finding"), [(f.mark, f.check, f.sentence) for f in findings])
     out.print(
-        f"next: agent --config {config} service install; on the old PC: agent service uninstall.",
+        f'next: agent --config "{config}" service install; on the old PC: agent service uninstall.',
         markup=False,
     )
     if any(finding.level == "wrong" for finding in findings):

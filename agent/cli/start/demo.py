@@ -341,7 +341,7 @@ def await_night(
             advance(len(fates), f"{len(exported)} exported")
     if len(fates) < len(exported):
         left = len(exported) - len(fates)
-        _print(f"{left} files are not processed yet. Run agent --config {places.settings} files.")
+        _print(f'{left} files are not processed yet. Run agent --config "{places.settings}" files.')
     return exported, fates, first_s or time.monotonic()
 
 
@@ -475,7 +475,7 @@ def _print_ending(settings: Settings, places: DemoFolders, report: Path, *, serv
     if serve:
         _print("The agent keeps watching and serves the review page until Ctrl-C.")
     else:
-        _print(f"To continue and serve the page: agent --config {places.settings} run")
+        _print(f'To continue and serve the page: agent --config "{places.settings}" run')
     console.echo(f"report {report}")
     console.echo(f"page {_format_page(settings)}")
 

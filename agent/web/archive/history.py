@@ -18,6 +18,7 @@ from fastapi.responses import StreamingResponse
 
 import reports
 from agent.files.csv_export import iter_csv
+from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.statements.statement import describe_after
 from agent.site_time import local_full
 from agent.store import SIGNED, HistoryQuery, MicrographView, TrailEntry
@@ -57,10 +58,10 @@ BEFORE = "before"
 PARTS = ("who", "subject", "facts", "first", "last", "kind")
 COLUMNS = ("number", "at", "actor", "act", "subject", "facts", "sha256")
 SHA256, SHOWN_OF_HASH = re.compile(r"[0-9a-f]{64}"), 12
-OF_ROWS = ("label", "result", "after_record", "supersedes", "criterion", "decision_id", "kind")
-"""Facts of a decision that name rows of the database; the export has them."""
-ROW_NUMBERS = ("order", "specification_record", "promotion")
-"""Facts that name rows where they are numbers."""
+MOST_LISTED = 5
+"""Entries of a list that a row shows."""
+MOST_WRITTEN = 4000
+"""Characters of an act in the machine's form; the export has all."""
 HIDDEN_FACTS = ("code", "strange_kind", "why", "comment", "kind")
 """Facts of a decision that another reviewer of the same micrograph may not see yet."""
 OF_NEEDLES = "needle."
@@ -253,7 +254,9 @@ def _read_page(web: WebContext, request: Request, *, most: int = ROWS) -> dict[s
     query, problem = _read(web, asked)
     before = cookies.number(request.query_params.get("before", ""))
     acts, following = ([], None) if problem else find_page(web, query, limit=most, before=before)
-    named = {view.id: view for view in web.store.search.list_micrographs(_list_named(acts))}
+    others = (value for entry in acts for value in entry.facts.values() if isinstance(value, str))
+    wanted = dict.fromkeys([*_list_named(acts), *filter(ID.fullmatch, others)])
+    named = {view.id: view for view in web.store.search.list_micrographs(list(wanted))}
     kept = {key: value for key, value in asked.items() if value}
     shown = {} if before is None else {"before": str(before)}
     more = urlencode(kept | {"before": str(following)}) if following is not None else ""
@@ -275,31 +278,81 @@ def _describe_act(
     view = named.get(entry.subject)
     hidden = (entry.subject,) if view is not None and is_blind(view) else ()
     facts = read_facts(entry, hidden)
-    if entry.act.startswith("label."):
-        facts = {key: value for key, value in facts.items() if key not in OF_ROWS and value}
-    if isinstance(changed := facts.get("changed"), dict):  # of settings
-        facts = {"reason": facts.get("reason") or _("none given")} | {
-            name: f"{_format(before)} → {_format(now)}"
-            for name, (before, now) in list(changed.items())[:MOST_CHANGED]
-        }
-        if len(changed) > MOST_CHANGED:
-            facts["…"] = _("{n} more").format(n=len(changed) - MOST_CHANGED)
-    after = list(describe_after(facts.pop(AFTER))) if isinstance(facts.get(AFTER), dict) else []
-    facts = {
-        key: value
-        for key, value in facts.items()
-        if value is not None and (key not in ROW_NUMBERS or not isinstance(value, int))
-    }
     return {
         "entry": entry,
         "at": local_full(entry.at, web.zone),
         "act": reports.act_title(entry.act) or entry.act,
         "subject": view.name if view else entry.subject,
         "href": _find_href(entry),
-        "facts": " · ".join(
-            [*after, *(f"{key.replace('_', ' ')}: {_format(facts[key])}" for key in facts)]
-        ),
+        "facts": " · ".join(_iter_words(entry.act, facts, named)),
+        "written": _clip(json.dumps(facts, ensure_ascii=False)) if facts else "",
     }
+
+
+def _iter_words(
+    act: str, facts: Mapping[str, Any], named: Mapping[str, MicrographView]
+) -> Iterator[str]:
+    """Yield the facts of an act that have a name in words; the others are in the machine's form."""
+    changed = _find_changed(act, facts)
+    if act.startswith("statement.") and isinstance(facts.get(AFTER), dict):
+        yield from describe_after(facts[AFTER])
+    if facts.get("kind") == "cannot_tell":
+        yield _("cannot tell")
+    if act.startswith("settings.") and not facts.get("reason"):
+        none = _("none given")
+        yield f"{reports.fact_name('reason')}: {none}"
+    for key, value in facts.items():
+        is_row = key in ("order", "specimen", "field") and not isinstance(value, str)
+        is_void = not value and (value is not False or act.startswith("label."))
+        if not (is_row or is_void or key in changed) and (name := reports.fact_name(key)):
+            view = named.get(value) if isinstance(value, str) else None
+            if text := view.name if view else _describe_fact(key, value):
+                yield f"{name}: {text}"
+    for key, pair in list(changed.items())[:MOST_CHANGED]:
+        first, last = (_describe_fact(key, value) for value in pair)
+        if first or last:
+            yield f"{reports.fact_name(key) or key}: {first or '–'} → {last or '–'}"
+    if len(changed) > MOST_CHANGED:
+        yield _("{n} more").format(n=len(changed) - MOST_CHANGED)
+
+
+def _find_changed(act: str, facts: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
+    """Return what an act changed: name → value before and after."""
+    before, after, changed = facts.get("before"), facts.get(AFTER), facts.get("changed")
+    if isinstance(now := facts.get("now"), dict) and isinstance(before, dict):  # assigned
+        after = {**before, **now}
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        return {key: (before.get(key), after.get(key)) for key in keys}
+    if act == "order.listed":
+        return {key: value for key, value in facts.items() if isinstance(value, list)}
+    return changed if isinstance(changed, dict) else {}
+
+
+def _describe_fact(key: str, value: Any) -> str:
+    """Return a fact in words, "" for rows of a database and what is none in few words."""
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if isinstance(value, list):
+        texts = [text for entry in value if (text := _describe_entry(entry))]
+        more = _("{n} more").format(n=len(texts) - MOST_LISTED)
+        return ", ".join([*texts[:MOST_LISTED], *([more] if len(texts) > MOST_LISTED else [])])
+    if value is None or isinstance(value, dict):
+        return ""
+    if key == "conformity" and value in list(Conformity):
+        return Conformity(value).words
+    return reports.fact_value(key, value) if isinstance(value, str) else _format(value)
+
+
+def _describe_entry(entry: Any) -> str:
+    """Return an entry of a list; of a row its texts, such as the source and name of a file."""
+    if isinstance(entry, list):
+        return ": ".join(text for text in entry if isinstance(text, str))
+    return "" if isinstance(entry, dict) else _format(entry)
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= MOST_WRITTEN else f"{text[:MOST_WRITTEN]} …"
 
 
 def _find_href(entry: TrailEntry) -> str:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import html
 import io
+import json
 import re
 import zipfile
 from dataclasses import replace
@@ -450,12 +451,51 @@ def test_a_change_of_settings_shows_its_reason_and_what_changed_alone(lab, brows
         lab.store.settings_history.record(settings, at=DAY)
 
     page = browser.get("/history?kind=settings.").text
-    newest, second_row = re.findall(r'<td class="any small">(.*?)</td>', page)[:2]
+    newest, second_row = re.findall(r'<td class="any small">([^<]*)<', page)[:2]
 
     assert newest == "reason: none given · triage.alpha: 0.01 → 0.03"
     assert f"reason: {reason}" in second_row
     assert "triage.alpha: 0.02 → 0.01" in second_row
     assert "triage.control" not in newest + second_row
+
+
+def test_facts_are_in_words_and_the_machines_form_is_a_click_away(lab, browser):
+    other = lab.take("G8", name="other.tif")
+    stated = {"number": 1, "conformity": "does_not_conform", "final": False, "state": "84a.f7"}
+    for act, subject, facts in (
+        (
+            "files.set_aside",
+            "",
+            {"files": [[50, "LOM-07", "5_91.tif"], [51, "LOM-07", "6.tif"]]},
+        ),
+        ("place.found", other, {"other": other, "share": 0.41, "area_px": 9.0}),
+        ("statement.frozen", "4711", stated),
+        ("micrograph.described", other, {"before": {"heat": ""}, "after": {"heat": "H<1>"}}),
+        ("field.assigned", other, {"before": {"order": "1"}, "now": {"order": "2"}, "after": {}}),
+        ("taxonomy.recorded", "LOM-07", {"record": 1, "taxonomy": {"subtype": []}}),
+        ("model.promoted", "b", {"reason": "uncertain", "metrics": {"n": 1}, "order": 3}),
+    ):
+        lab.store.audit_log.add(at=DAY, actor="Ann", act=act, subject=subject, facts=facts)
+
+    def rows(language: str) -> list[tuple[str, str]]:
+        browser.cookies.set("language", language)
+        page = browser.get("/history?who=Ann").text
+        cells = re.findall(r'<td class="any small">([^<]*)<details.*?<code>(.*?)</code>', page)
+        return [(html.unescape(words), html.unescape(form)) for words, form in cells]
+
+    shown = [words for words, _form in rows("en")]
+
+    assert shown == [
+        "reason: The model is unsure of the code",
+        "",
+        "order: 1 → 2",
+        "heat: – → H<1>",
+        "result: does not conform · final: no · statement: 1",
+        "other micrograph: other.tif",
+        "files: LOM-07: 5_91.tif, LOM-07: 6.tif",
+    ]
+    assert json.loads(rows("en")[4][1]) == stated
+    assert "Ergebnis: entspricht nicht" in rows("de")[4][0]
 
 
 # --- labelling and assigning several at once ------------------------------------------------------
