@@ -125,7 +125,7 @@ def counts_chart(points: Sequence[tuple[str, int, int]], *, most: int, alt: str)
 
 
 def shares_chart(
-    points: Sequence[tuple[str, int, int, float, float]], *, is_joined: bool = True, alt: str
+    points: Sequence[tuple[str, int, int, float, float]], *, is_joined: bool, alt: str
 ) -> Markup:
     """Draw a share in each step as a dot with its interval, and the number it is of.
 
@@ -209,7 +209,7 @@ NEEDLES_TOP = 22.0
 LONGEST_FIELD_NAME = 18
 
 
-def needle_fields_chart(bars: Sequence[NeedleBar], limit_um: float | None = None) -> Markup:
+def needle_fields_chart(bars: Sequence[NeedleBar], limit_um: float | None) -> Markup:
     """Draw fields next to each other: L50 to L90 as a bar, L99 as a tick, the longest as a dot.
 
     Args:
@@ -243,7 +243,7 @@ def needle_lengths_chart(
     edges_um: Sequence[float],
     shares: Sequence[float],
     marks: Sequence[tuple[str, float]],
-    limit_um: float | None = None,
+    limit_um: float | None,
 ) -> Markup:
     """Draw how the area of the needles is distributed over their lengths.
 

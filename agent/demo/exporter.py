@@ -173,7 +173,7 @@ def plan_anomalies(kinds: Sequence[str], each: int, *, order: int, seed: int) ->
     ]
 
 
-def plan_night(seed: int, *, specimens: int = 2, strange_each: int = 2) -> list[DemoPicture]:
+def plan_night(seed: int, *, specimens: int, strange_each: int = 2) -> list[DemoPicture]:
     """Plan the micrographs of one night: ordinary specimens with anomalies at random positions."""
     base = 50_000 + 100 * (seed % 400)
     ordinary = plan_ordinary(TRAINED, specimens, first_order=base, seed=seed)

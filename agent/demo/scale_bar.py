@@ -149,7 +149,7 @@ def draw_text(
 
 
 def burn_in(
-    pixels: NDArray[np.uint8], um_per_px: float, rng: Generator, style: str, note: str = ""
+    pixels: NDArray[np.uint8], um_per_px: float, rng: Generator, style: str, note: str
 ) -> tuple[NDArray[np.uint8], Bar]:
     """Burn a bar of a round length into a picture.
 

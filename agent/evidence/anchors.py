@@ -147,7 +147,7 @@ def iter_lines(file: Path) -> Iterator[Anchor]:
         ) from error
 
 
-def parse_line(line: str | bytes, file: Path, number: int = 0) -> Anchor | None:
+def parse_line(line: str | bytes, file: Path, number: int) -> Anchor | None:
     """Return the anchor in a line of a file or a log, or None where it holds none."""
     with suppress(ValueError, RecursionError):
         return Anchor.from_json(json.loads(line), place=file.name, file=file, line=number)

@@ -323,7 +323,7 @@ def draw_outline(
     *,
     field_width: int,
     polygon: Sequence[tuple[int, int]] = (),
-    marks: Sequence[Box] = (),
+    marks: Sequence[Box],
 ) -> Pixels:
     """Draw the kept rectangle of a field; the rest is dimmed.
 

@@ -110,7 +110,7 @@ class CropPool:
     def __init__(
         self,
         *,
-        workers: int = 0,
+        workers: int,
         time_limit_s: float = 60.0,
         memory_limit_mb: int = 4000,
         limits: Limits | None = None,

@@ -61,7 +61,7 @@ class ResultArchive:
         thresholds: Mapping[str, float],
         *,
         keep_all_originals: bool,
-        features: FeatureBuffer | None = None,
+        features: FeatureBuffer | None,
     ) -> None:
         self._features = features
         self._archive, self._control_orders = archive, control_orders

@@ -60,8 +60,8 @@ def fill_features(
     features: FeatureFolder,
     classifier: Classifier,
     *,
-    limit: int | None = None,
-    is_enough: Callable[[], bool] = lambda: False,
+    limit: int | None,
+    is_enough: Callable[[], bool],
 ) -> Iterator[Progress[None] | Filled]:
     """Make the features that are missing for a bundle, the newest micrograph first.
 

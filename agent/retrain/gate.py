@@ -98,7 +98,7 @@ def build_outcome(
 
 
 def evaluate_candidate(
-    current: Path, candidate: Path, collected: Collected, demands: Demands | None = None
+    current: Path, candidate: Path, collected: Collected, demands: Demands | None
 ) -> Iterator[Progress[None] | Comparison]:
     """Compare two bundles on the candidate's test images that neither was trained on.
 

@@ -81,7 +81,7 @@ def decide_use(
     *,
     has_crop: bool,
     taxonomy: Taxonomy,
-    learns_from: Collection[str] = LEARNS_FROM,
+    learns_from: Collection[str],
 ) -> LabelUse:
     """Decide what a label is used for.
 

@@ -169,7 +169,7 @@ def select_pseudo_labels(
     classifier: Classifier,
     archive: Archive,
     *,
-    group_by: str = "",
+    group_by: str,
 ) -> Iterator[Progress[None] | PseudoLabelled]:
     """Select answers to train on; none where the audit fails.
 

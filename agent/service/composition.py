@@ -124,7 +124,7 @@ def make_pool(
 
 
 def build_policy(
-    settings: Settings, classifier: Classifier | None = None, store: Store | None = None
+    settings: Settings, classifier: Classifier | None, store: Store | None = None
 ) -> Policy:
     """Return the lab's triage policy, within what the bundle was validated for."""
     scope = classifier.manifest.validated.get("um_per_px") if classifier else None

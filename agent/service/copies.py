@@ -114,7 +114,7 @@ def adopt_local(
     *,
     since: datetime | None,
     at: datetime,
-    replaced: Iterable[SentRevision] = (),
+    replaced: Iterable[SentRevision],
 ) -> list[Beyond]:
     """Compare a database that was put back with what this PC holds; as `resume`, without folders.
 

@@ -367,7 +367,7 @@ class PageProcess(threading.Thread):
         on_work: Callable[[], None],
         on_restart: Callable[[], None],
         problems: Problems,
-        listener: socket.socket | None = None,
+        listener: socket.socket | None,
     ) -> None:
         super().__init__(name="page", daemon=True)
         refuse_bad_certificate(settings.web)

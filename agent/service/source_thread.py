@@ -62,7 +62,7 @@ def write_down(
     store: Store,
     *,
     at: datetime,
-    source: Provenance | None = None,
+    source: Provenance | None,
 ) -> int:
     """Store one listing; only then does the watcher count a file as queued.
 

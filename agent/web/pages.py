@@ -67,7 +67,7 @@ def request_name(
     request: Request,
     who: str,
     action: str,
-    fields: Iterable[tuple[str, str]] = (),
+    fields: Iterable[tuple[str, str]],
     *,
     then: str = "",
 ) -> HTMLResponse | None:

@@ -110,9 +110,9 @@ class Predictor:
         heads: Mapping[str, Head],
         engine: Engine,
         *,
-        cache: Path | None = None,
-        int8: Int8Calibration | None = None,
-        shared: tuple[FieldExtractor, Callable[[], FieldExtractor]] | None = None,
+        cache: Path | None,
+        int8: Int8Calibration | None,
+        shared: tuple[FieldExtractor, Callable[[], FieldExtractor]] | None,
     ) -> None:
         self._build_exact: Callable[[], FieldExtractor] | None
         extractor, self._build_exact = shared or (None, None)

@@ -211,7 +211,7 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def soft_targets(
-    indices: Sequence[int], classes: int, *, neighbour: float = 0.0, smoothing: float = 0.0
+    indices: Sequence[int], classes: int, *, neighbour: float, smoothing: float = 0.0
 ) -> NDArray[np.float32]:
     """Compute soft targets by ordinal and uniform label smoothing.
 

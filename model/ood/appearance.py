@@ -137,7 +137,7 @@ def _compute_silhouette(distances: NDArray[np.float64], labels: NDArray[np.intp]
 
 
 def compute_oddness(
-    embeddings: NDArray[np.floating], same: Iterable[tuple[int, int]] = ()
+    embeddings: NDArray[np.floating], same: Iterable[tuple[int, int]]
 ) -> NDArray[np.float64]:
     """Return how many times as far as usual each field is from the three nearest others, (n,).
 

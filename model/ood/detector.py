@@ -251,7 +251,7 @@ class OodDetector:
         cls,
         tensors: Mapping[str, NDArray[Any]],
         facts: Mapping[str, Any],
-        backbone: FrozenBackbone | None = None,
+        backbone: FrozenBackbone | None,
     ) -> OodDetector:
         """Load a detector from what `tensors` and `facts` returned.
 

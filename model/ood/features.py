@@ -399,7 +399,7 @@ def build_ood_extractor(
     usual_um_per_px: float = UM_PER_PX,
     embedding: FieldEmbedding = STAGE_3_MEAN,
     *,
-    is_native: bool = False,
+    is_native: bool,
 ) -> OodFeatureExtractor:
     """Return the extractor of a backbone, whose pass is shared: building one takes a second."""
     frozen_pass = build_frozen_pass(backbone, precision, usual_um_per_px, is_native=is_native)

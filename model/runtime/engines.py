@@ -138,9 +138,7 @@ class Runner(Protocol):
         ...
 
 
-def choose_engine(
-    device: str = "auto", precision: str = "auto", archs: Collection[str] = ()
-) -> Engine:
+def choose_engine(device: str, precision: str = "auto", archs: Collection[str] = ()) -> Engine:
     """Choose the engine, device and precision for this machine.
 
     "auto" selects bf16 only where the hardware has it: on any such GPU, on a CPU for ResNets alone.

@@ -245,7 +245,7 @@ def write_page(
     sentences: Sequence[str],
     now: datetime,
     *,
-    json: bool = False,
+    json: bool,
 ) -> Path:
     """Write the results as a page, Markdown and JSON; print Markdown or JSON.
 

@@ -135,7 +135,7 @@ def _print_thousands(advance: Advance) -> Advance:
 
 
 def print_faults(
-    faults: list[str], good: str, *, as_json: bool, more: Mapping[str, object] | None = None
+    faults: list[str], good: str, *, as_json: bool, more: Mapping[str, object] | None
 ) -> None:
     """Print faults, or `good` if there are none; exit with code 3 if there is one."""
     if as_json:

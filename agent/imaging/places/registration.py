@@ -114,7 +114,7 @@ def register(first: Landmarks, second: Landmarks, *, inverted: bool = False) -> 
 
 
 def measure_overlap(
-    landmarks: Landmarks, other_landmarks: Landmarks, *, inverted: bool = False
+    landmarks: Landmarks, other_landmarks: Landmarks, *, inverted: bool
 ) -> Overlap | None:
     """Return the overlap that fits best, proven or not; None if there is none."""
     if min(len(landmarks), len(other_landmarks)) < _LEAST_LANDMARKS:

@@ -171,7 +171,7 @@ GREY_ALPHA, RGB, RGBA = 2, 3, 4
 
 
 def to_rgb(
-    stored: Stored, *, bits: int | None = None, alpha: bool = False
+    stored: Stored, *, bits: int | None, alpha: bool = False
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Convert one page by the rule in the module docstring.
 

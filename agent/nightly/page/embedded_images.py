@@ -325,7 +325,7 @@ def enlarge(
     gallery: Embedded,
     room_bytes: int,
     *,
-    brief: Collection[str] = (),
+    brief: Collection[str],
 ) -> tuple[Card, ...]:
     """Return cards whose crops are as large as the room of their page allows, at most 1600 px.
 

@@ -58,18 +58,14 @@ MANY_MICROGRAPHS = 1000
 """From so many on, the pictures of lists are smaller."""
 
 
-def _ignore_progress(_done: int, _of: int) -> None:
-    """Ignore the progress: the default of `on_drawn`."""
-
-
 def lay_out(
     facts: NightFacts,
     archive: Archive,
     *,
     revision: int,
     generated: datetime,
-    late: datetime | None = None,
-    on_drawn: Callable[[int, int], None] = _ignore_progress,
+    late: datetime | None,
+    on_drawn: Callable[[int, int], None],
 ) -> tuple[Night, tuple[dict[str, Any], ...], tuple[MicrographView, ...]]:
     """Lay a night out on pages.
 
@@ -209,7 +205,7 @@ def _paginate(
     weight: Callable[[T], int],
     most: int,
     most_bytes: int,
-    first_bytes: int | None = None,
+    first_bytes: int | None,
 ) -> list[tuple[T, ...]]:
     pages: list[list[T]] = [[]]
     room = most_bytes if first_bytes is None else first_bytes

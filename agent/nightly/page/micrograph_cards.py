@@ -122,7 +122,7 @@ def build_card(
     zone: str,
     words: Mapping[str, str],
     review: Link | None,
-    texts: ClassTexts = PLAIN,
+    texts: ClassTexts,
     needle_limit_um: float | None = None,
     is_brief: bool = False,
 ) -> Card:

@@ -95,7 +95,7 @@ def build_field_needles(
     draw: Callable[[LongNeedle], Picture | None],
     *,
     status: str,
-    limit_um: float | None = None,
+    limit_um: float | None,
 ) -> FieldNeedles:
     """Build the needles of a card.
 

@@ -118,7 +118,7 @@ class SentRevisions:
     """
 
     def __init__(
-        self, site: str, *, data: Path | None, outbox: Path | None, exact_numbers: bool = False
+        self, site: str, *, data: Path | None, outbox: Path | None, exact_numbers: bool
     ) -> None:
         self._exact_numbers = exact_numbers
         name = name_file(site)

@@ -214,7 +214,7 @@ class Trace:
         return (*(field for order in self.orders for field in order.fields), *self.loose)
 
 
-def find_match(store: Store, asked: str, kind: str = "") -> TraceMatch:
+def find_match(store: Store, asked: str, kind: str) -> TraceMatch:
     """Return what a search word names.
 
     Args:
@@ -282,7 +282,7 @@ class Tracer:
         *,
         control: Sequence[str],
         bundle: Callable[[str, str], Classifier | None],
-        on_field: Callable[[], None] = lambda: None,
+        on_field: Callable[[], None],
     ) -> None:
         self._store, self._archive, self._policy = store, archive, policy
         self._zone = ZoneInfo(policy.zone)

@@ -254,9 +254,9 @@ def train_first_in_child(
     store: Store,
     *,
     by: str,
-    folder: str = "",
-    now: Callable[[], datetime] = clock,
-    should_stop: Callable[[], bool] = lambda: False,
+    folder: str,
+    now: Callable[[], datetime],
+    should_stop: Callable[[], bool],
 ) -> Iterator[object]:
     """Train the first bundle in a child, and use it; see `run_supervised`.
 
@@ -473,9 +473,9 @@ def suggest_in_child(
     store: Store,
     *,
     by: str,
-    now: Callable[[], datetime] = clock,
+    now: Callable[[], datetime],
     work: Callable[[Settings], Iterator[object]] = suggest_next,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool],
 ) -> Iterator[object]:
     """Choose what to label next in a child; see `run_supervised`."""
     lock = Lock(settings.store.folder / "suggest.lock", "Suggestions are being made already{who}.")

@@ -49,9 +49,7 @@ class HistoryQuery:
 class History(Repository):
     """Repository of past acts, as pages list them."""
 
-    def list_page(
-        self, query: HistoryQuery, *, limit: int = 100, before: int | None = None
-    ) -> list[TrailEntry]:
+    def list_page(self, query: HistoryQuery, *, limit: int, before: int | None) -> list[TrailEntry]:
         """Return acts, newest first.
 
         Args:
@@ -113,7 +111,7 @@ class History(Repository):
             return [(act, actor, at) for act, actor, at in session.execute(query)]
 
     def iter_pages(
-        self, query: HistoryQuery, *, limit: int, before: int | None = None
+        self, query: HistoryQuery, *, limit: int, before: int | None
     ) -> Iterator[list[TrailEntry]]:
         """Yield acts in pages, newest first, at most `limit` of them; no transaction stays open."""
         left = limit

@@ -114,8 +114,8 @@ class OrderCorrections(OrderRepository):
         by: str,
         reason: str,
         at: datetime,
-        lead: bool = False,
-        left: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        lead: bool,
+        left: Mapping[str, Sequence[str]],
     ) -> None:
         """Assign fields to a specimen by hand, all or none; the reason is stored.
 
@@ -227,7 +227,7 @@ class OrderCorrections(OrderRepository):
             return acts[0].at if stay else None
 
     def undo_assigned(
-        self, of: str, assigned_at: datetime, *, by: str, at: datetime, lead: bool = False
+        self, of: str, assigned_at: datetime, *, by: str, at: datetime, lead: bool
     ) -> int:
         """Return what an act assigned to where it was, all or none; return how many.
 

@@ -260,7 +260,7 @@ _RANKED_AS = {
 """The newest reasons are the last of their list, as ranks are stored → the place they have."""
 
 
-def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
+def rank_of(row: ResultRow, *, urgent: bool) -> int | None:
     """Return a result's rank in the review queue: by reason, then by probability.
 
     Args:

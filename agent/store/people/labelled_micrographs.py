@@ -150,9 +150,7 @@ def _load_answers(session: Session, whose: AgentIdentity, alone: Any = None) -> 
     return {number: _Answer(*values) for number, *values in session.execute(query)}
 
 
-def _load_seen_codes(
-    session: Session, whose: AgentIdentity, alone: Any = None
-) -> dict[int, str | None]:
+def _load_seen_codes(session: Session, whose: AgentIdentity, alone: Any) -> dict[int, str | None]:
     """Return result → structure code, of the results that reviewers saw when they decided."""
     query = (
         select(ResultRow.id, ResultRow.structure_code)

@@ -182,7 +182,7 @@ def _parse_days(text: str) -> tuple[date, date] | None:
 
 
 def build_match(
-    site_id: int, found: SearchText, chosen: Mapping[str, Iterable[str]] | None = None
+    site_id: int, found: SearchText, chosen: Mapping[str, Iterable[str]] | None
 ) -> Match:
     """Return what to match in the entries of a site.
 

@@ -51,8 +51,8 @@ def claim_due(
     *,
     at: datetime,
     lease_s: float,
-    only: Sequence[str] | None = None,
-    has_others: bool = False,
+    only: Sequence[str] | None,
+    has_others: bool,
 ) -> list[Claim]:
     """Claim up to `n` due contents for this worker; each attempt is counted.
 

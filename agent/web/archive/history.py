@@ -118,12 +118,12 @@ def _refuse(problem: str) -> None:
 def build_query(
     web: WebContext,
     *,
-    actor: str = "",
-    subject: str = "",
-    act: str = "",
-    facts: str = "",
-    first: str = "",
-    last: str = "",
+    actor: str,
+    subject: str,
+    act: str,
+    facts: str,
+    first: str,
+    last: str,
 ) -> HistoryQuery:
     """Return which acts are listed.
 

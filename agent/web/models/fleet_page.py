@@ -217,7 +217,7 @@ def router(web: WebContext) -> APIRouter:
 
 
 def render_fleet(
-    web: WebContext, request: Request, code: int = 200, *, message: str = ""
+    web: WebContext, request: Request, code: int = 200, *, message: str
 ) -> HTMLResponse:
     """Render the page of the PCs.
 

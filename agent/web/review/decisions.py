@@ -261,9 +261,7 @@ def undo(web: WebContext, public_id: str, *, by: str, any_ones: bool = True) -> 
     return undo_each(web, [public_id], by=by, any_ones=any_ones)[0]
 
 
-def undo_each(
-    web: WebContext, public_ids: Sequence[str], *, by: str, any_ones: bool = True
-) -> list[int]:
+def undo_each(web: WebContext, public_ids: Sequence[str], *, by: str, any_ones: bool) -> list[int]:
     """Undo the current decisions on several micrographs as one act, all or none; see `undo`.
 
     Raises:

@@ -67,7 +67,7 @@ def build_needle_table(
     needles: SpecimenNeedles | None,
     wanted: Specification | None,
     number: str,
-    hidden: Collection[str] = (),
+    hidden: Collection[str],
 ) -> NeedleTable | None:
     """Build the table of a specimen, None where nothing was to be measured.
 

@@ -275,7 +275,7 @@ _THIN_PX = 4  # height of the shaft of an arrow; texture next to a thicker line 
 
 
 def has_sure_ends(
-    pixels: NDArray[np.uint8], line: Line, length_px: float, *, is_even: bool = False
+    pixels: NDArray[np.uint8], line: Line, length_px: float, *, is_even: bool
 ) -> bool:
     """Return whether a line without ticks has the same length by its colours as where detected.
 
