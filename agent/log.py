@@ -49,14 +49,10 @@ SHARED: list[Processor] = [
 _how: dict[str, Any] = {"level": "info"}
 
 
-def for_child(name: str) -> dict[str, Any]:
-    """Return what a child process gives to `set_up`, so that it logs as this one does.
-
-    Args:
-        name: Of the child; where this process logs into a file, the child's has this name.
-    """
+def for_child() -> dict[str, Any]:
+    """Return what the page process gives to `set_up`, to log as this one into its own file."""
     file = _how.get("file")
-    return _how | ({"file": file.with_name(file.name.replace("agent", name, 1))} if file else {})
+    return _how | ({"file": file.with_name(file.name.replace("agent", "page", 1))} if file else {})
 
 
 def set_up(*, level: str = "info", file: Path | None = None, journal: bool = False) -> None:
@@ -137,13 +133,12 @@ class Seldom(logging.Filter):
     Anyone who can reach the page can make it log: a line for each bad request would fill the disk.
 
     Args:
-        every_s: How soon a line like an earlier one is passed again.
         now_s: Steady clock, in seconds.
     """
 
-    def __init__(self, every_s: float = 60.0, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._every_s, self._now_s = every_s, now_s
+        self._now_s = now_s
         self._seen: dict[tuple[str, ...], tuple[float, int]] = {}
         self._lock = threading.Lock()
 
@@ -154,7 +149,7 @@ class Seldom(logging.Filter):
         key, now_s = _kind_of(record), self._now_s()
         with self._lock:
             let_through_s, left_out = self._seen.get(key, (float("-inf"), 0))
-            if now_s - let_through_s < self._every_s:
+            if now_s - let_through_s < EVERY_S:
                 self._seen[key] = let_through_s, left_out + 1
                 return False
             if len(self._seen) >= MOST_KINDS:
@@ -175,6 +170,7 @@ def _kind_of(record: logging.LogRecord) -> tuple[str, ...]:
     return record.name, first, type(error).__name__, where
 
 
+EVERY_S = 60.0  # how soon a line like an earlier one is passed again
 MOST_KINDS = 200
 _SELDOM = Seldom()
 

@@ -128,9 +128,8 @@ def fit_set_levels(
     true: Sequence[tuple[str, str]],
     groups: Sequence[str],
     taxonomy: Taxonomy,
-    confidence: float = CONFIDENCE,
 ) -> SetLevels:
-    """Fit the levels at which prediction sets contain the true code with the given confidence.
+    """Fit the levels at which prediction sets contain the true code with `CONFIDENCE`.
 
     Args:
         answers: One per image, of heads that were not fitted on it.
@@ -138,10 +137,10 @@ def fit_set_levels(
         groups: What it was photographed of: a class of one group alone gets no level of its own,
             since no image of it was judged by heads that knew it.
         taxonomy: The classes.
-        confidence: Target share of images, in all and of each class, in (0, 1).
 
     Returns:
-        Levels of 1 if there are too few images: then a set contains every class.
+        Levels at which that holds in all and for each class; levels of 1 if there are too few
+        images: then a set contains every class.
 
     Source:
         Subtypes: least ambiguous sets with a threshold of each class, Sadinle et al. 2019,
@@ -149,7 +148,7 @@ def fit_set_levels(
         randomisation, by class and grown along their order, so that the sizes of a set are
         neighbours. Where there are sizes, each of the two steps may miss half of what both may.
     """
-    step = math.sqrt(confidence) if any(len(answer.sizes) > 1 for answer in answers) else confidence
+    step = math.sqrt(CONFIDENCE) if any(len(answer.sizes) > 1 for answer in answers) else CONFIDENCE
     unlikely = [
         (subtype, group, 1.0 - answer.subtype.get(subtype, 0.0))
         for answer, (subtype, _), group in zip(answers, true, groups, strict=True)
@@ -164,7 +163,7 @@ def fit_set_levels(
         for answer, (subtype, size), group in zip(answers, true, groups, strict=True)
         if answer.best[0] == subtype
     ]
-    of_sizes, by_size = _fit_levels(masses, confidence / max(held, step))
+    of_sizes, by_size = _fit_levels(masses, CONFIDENCE / max(held, step))
     return SetLevels(of_all, of_sizes, by_subtype, by_size)
 
 

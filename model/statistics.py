@@ -322,19 +322,18 @@ def _exact_ends(share: float, n: float) -> tuple[float, float]:
     return low, high
 
 
-def bootstrap(n: int, statistic: Callable[[NDArray[np.intp]], float], *, seed: int = 0) -> Estimate:
+def bootstrap(n: int, statistic: Callable[[NDArray[np.intp]], float]) -> Estimate:
     """Estimate a statistic of n images with a 95 % percentile bootstrap interval.
 
     Args:
         n: Number of images; 0 gives `NO_ESTIMATE`.
         statistic: Computes the value from indices of images, with repetitions.
-        seed: Seed of the resampling.
     """
     import numpy as np  # noqa: PLC0415 - takes a twentieth of a second
 
     if n == 0:
         return NO_ESTIMATE
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     resampled = [statistic(rng.integers(0, n, n)) for _ in range(_RESAMPLES)]
     low, high = np.nanquantile(resampled, [0.025, 0.975])
     return Estimate(float(statistic(np.arange(n))), float(low), float(high))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -91,7 +91,6 @@ def rehearse_restore(
     scratch: Path,
     url: str,
     at: datetime,
-    progress: Callable[[int, int, str], None] = lambda _done, _of, _what: None,
 ) -> DrillResult:
     """Restore a back-up on trial and compare it with its manifest.
 
@@ -101,7 +100,6 @@ def rehearse_restore(
         url: Address of the lab's database; with PostgreSQL a database is made next to it for the
             trial, where its user may.
         at: Now, aware UTC.
-        progress: Called with (done, total, what).
     """
     facts = read_facts(backup)
     if facts is None:
@@ -109,7 +107,7 @@ def rehearse_restore(
     try:
         _require_room(backup, scratch)
         with tempfile.TemporaryDirectory(dir=scratch, prefix=".drill-") as folder:
-            names = unpack(backup, Path(folder), url, progress)
+            names = unpack(backup, Path(folder), url, lambda _done, _of, _what: None)
             copied = Path(folder) / find_database(backup, names)
             return _compare(backup, facts, copied, url, at)
     except AgentError as error:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Any
@@ -290,12 +290,10 @@ def format_toml(value: object) -> str:
     return text.replace("\x7f", "\\u007f")  # JSON allows it as it is, TOML does not
 
 
-def list_settings(
-    settings: Settings, file: Path | None, environment: Mapping[str, str] = os.environ
-) -> list[tuple[str, str, str]]:
+def list_settings(settings: Settings, file: Path | None) -> list[tuple[str, str, str]]:
     """List every setting as (name, value, origin): "environment", "file" or "default"."""
     written = tomllib.loads(file.read_text(encoding="utf-8-sig")) if file else {}
-    upper = {name.upper() for name in environment}
+    upper = {name.upper() for name in os.environ}
     rows = []
     for name, value in _flat(settings):
         variable = ENV_PREFIX + name.replace(".", "__").upper()

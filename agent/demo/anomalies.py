@@ -89,9 +89,12 @@ def _draw_inclusion(rng: Generator, canvas: Canvas) -> NDArray[np.bool_]:
     return touched
 
 
-def _draw_lamellae(rng: Generator, canvas: Canvas, colony_um: float = 14) -> NDArray[np.uint8]:
+_COLONY_UM = 14  # of one colony of pearlite
+
+
+def _draw_lamellae(rng: Generator, canvas: Canvas) -> NDArray[np.uint8]:
     height, width = canvas.grey.shape
-    count = int(canvas.area_um2 / colony_um**2) + 2
+    count = int(canvas.area_um2 / _COLONY_UM**2) + 2
     seeds = (rng.uniform(0, 1, (count, 2)) * (width - 1, height - 1)).astype(int)
     distance = np.full((height, width), 255, np.uint8)
     distance[seeds[:, 1], seeds[:, 0]] = 0

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MARK = "# Written by `agent demo`."
 ENDED = frozenset({State.DONE, State.DUPLICATE, State.SET_ASIDE, State.IGNORED, State.FAILED})
 STOP_S = 20.0
+LOOK_EVERY_S = 0.5
 PORT = re.compile(r"^port = (\d+)$", re.MULTILINE)
 SETTINGS = """{mark} Every line may be changed; `agent settings` explains them all.
 
@@ -240,7 +241,6 @@ def await_fates(
     agent: AgentProcess,
     *,
     limit_s: float,
-    look_every_s: float = 0.5,
 ) -> Iterator[dict[str, FileFate]]:
     """Wait until every exported file has a final state.
 
@@ -250,7 +250,6 @@ def await_fates(
         wanted: Names in it.
         agent: The agent's process; waiting stops if it dies.
         limit_s: Longest wait, in seconds.
-        look_every_s: Interval of checks, in seconds.
 
     Yields:
         The final states so far, by name; the last one is complete, unless the time was up.
@@ -262,7 +261,7 @@ def await_fates(
         if len(fates) == len(wanted) or time.monotonic() > until_s:
             return
         agent.refuse_if_dead()
-        time.sleep(look_every_s)
+        time.sleep(LOOK_EVERY_S)
 
 
 def list_fates(store: Store, folder: Path, wanted: Sequence[str]) -> dict[str, FileFate]:

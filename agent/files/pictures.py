@@ -499,11 +499,11 @@ def heat_overlay(
     return cast("Pixels", cv2.blendLinear(colour, grey, opacity, 1 - opacity))
 
 
-def colour_bar(palette: Palette, *, width: int = 256, height: int = 12) -> Pixels:
-    """Draw the scale of a palette over middle grey, least value left: (h, w, 3) uint8."""
+def colour_bar(palette: Palette) -> Pixels:
+    """Draw the scale of a palette over middle grey, least value left: (12, 256, 3) uint8."""
     least = -1.0 if palette is Palette.EVIDENCE else 0.0
-    ramp = np.tile(np.linspace(least, 1, width, dtype=np.float32), (height, 1))
-    grey = np.full((height, width, 3), 150, np.uint8)
+    ramp = np.tile(np.linspace(least, 1, 256, dtype=np.float32), (12, 1))
+    grey = np.full((*ramp.shape, 3), 150, np.uint8)
     return heat_overlay(grey, ramp, limit=1.0, palette=palette)
 
 

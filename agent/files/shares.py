@@ -95,7 +95,7 @@ def _has_ended(is_over: threading.Event, limit_s: float, progress: Callable[[], 
     return True
 
 
-def find_faults(shares: Collection[str | Path], *, limit_s: float | None = None) -> dict[str, str]:
+def find_faults(shares: Collection[str | Path]) -> dict[str, str]:
     """Return share → why it refuses or hangs, all of them tried at once; one may be missing.
 
     Where one hangs, `inspect` refuses it at once from then on, until it answers.
@@ -103,13 +103,13 @@ def find_faults(shares: Collection[str | Path], *, limit_s: float | None = None)
     if not shares:
         return {}
     with ThreadPoolExecutor(len(shares)) as pool:
-        faults = pool.map(lambda share: _find_fault(share, limit_s=limit_s), shares)
+        faults = pool.map(_find_fault, shares)
         return {str(share): fault for share, fault in zip(shares, faults, strict=True) if fault}
 
 
-def _find_fault(share: str | Path, *, limit_s: float | None) -> str:
+def _find_fault(share: str | Path) -> str:
     try:
-        inspect(share, lambda: _touch(share), limit_s=limit_s)
+        inspect(share, lambda: _touch(share))
     except OSError as error:
         return error.strerror or str(error)
     return ""

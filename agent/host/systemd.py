@@ -376,17 +376,16 @@ class Manager:
         except OSError:
             return
 
-    def extend_start(self, status: str, *, by_s: int = EXTENDED_S) -> None:
+    def extend_start(self, status: str) -> None:
         """Extend the time until it has to be ready; to be repeated within that time.
 
         Args:
             status: What takes so long.
-            by_s: Seconds from now on.
 
         Source:
             sd_notify(3), EXTEND_TIMEOUT_USEC.
         """
-        self.say(f"EXTEND_TIMEOUT_USEC={by_s * 1_000_000}\nSTATUS={status}", wait_s=0)
+        self.say(f"EXTEND_TIMEOUT_USEC={EXTENDED_S * 1_000_000}\nSTATUS={status}", wait_s=0)
 
 
 class Systemd:

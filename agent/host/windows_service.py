@@ -30,15 +30,9 @@ def main() -> None:
 
 
 class Watchdog:
-    """Ends the process when it was not fed for too long.
+    """Ends the process when it was not fed for too long."""
 
-    Args:
-        limit_s: How long it waits.
-        bite: Called then; ends the process by default.
-    """
-
-    def __init__(self, limit_s: float = WATCHDOG_S, bite: Any = lambda: os._exit(HUNG)) -> None:
-        self._limit_s, self._bite = limit_s, bite
+    def __init__(self) -> None:
         self._fed_s = time.monotonic()
         self._calm, self._is_started = threading.Event(), False
 
@@ -58,13 +52,12 @@ class Watchdog:
         self._calm.set()
 
     def _watch(self) -> None:
-        while not self._calm.wait(self._limit_s / 10):
-            if time.monotonic() - self._fed_s > self._limit_s:
+        while not self._calm.wait(WATCHDOG_S / 10):
+            if time.monotonic() - self._fed_s > WATCHDOG_S:
                 import structlog  # noqa: PLC0415
 
-                structlog.get_logger().error("service.hung", silent_s=round(self._limit_s))
-                self._bite()
-                return
+                structlog.get_logger().error("service.hung", silent_s=round(WATCHDOG_S))
+                os._exit(HUNG)
 
 
 def _service_class() -> Any:  # noqa: C901 - a class that only Windows can have

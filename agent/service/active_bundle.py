@@ -54,14 +54,11 @@ class RingTrial:
     Args:
         settings: Of the lab.
         store: Where the answers are recorded.
-        now: Returns the time of this PC, aware UTC.
     """
 
-    def __init__(
-        self, settings: Settings, store: Store, *, now: Callable[[], datetime] = clock
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store) -> None:
         self._settings, self._store = settings, store
-        self._clock = DatabaseClock(store, now=now)
+        self._clock = DatabaseClock(store, now=clock)
 
     def judge(self, ticket: RolloutTicket, classifier: Classifier) -> bool:
         """Judge the reference images, record the answers, return whether this PC takes the bundle.

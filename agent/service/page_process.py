@@ -403,7 +403,7 @@ class PageProcess(threading.Thread):
         lives, life = context.Pipe(duplex=False)
         process = context.Process(
             target=serve_pages,
-            args=(self._settings, self.listener, child_end, lives, logs.for_child("page")),
+            args=(self._settings, self.listener, child_end, lives, logs.for_child()),
             name="page",
         )
         try:

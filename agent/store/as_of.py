@@ -136,7 +136,7 @@ class _Past:
         if table == "result":
             columns |= self._result_columns(later)
         if table == "micrograph":
-            columns["superseded"] = self._unless_later("t.superseded", self._text("t.superseded"))
+            columns["superseded"] = self._superseded()
         if table == "preparation":
             columns["facts"] = self._preparation_facts()
         if table == "order":
@@ -218,9 +218,9 @@ class _Past:
     def _text(self, column: str) -> str:
         return f"json_extract({column}, '$.at')" if self._is_sqlite else f"({column} ->> 'at')"
 
-    def _unless_later(self, column: str, time: str) -> str:
-        empty = "'{}'" if self._is_sqlite else "'{}'::json"
-        return f"CASE WHEN {time} > {self._iso} THEN {empty} ELSE {column} END"
+    def _superseded(self) -> str:
+        empty, time = "'{}'" if self._is_sqlite else "'{}'::json", self._text("t.superseded")
+        return f"CASE WHEN {time} > {self._iso} THEN {empty} ELSE t.superseded END"
 
     def _preparation_facts(self) -> str:
         if self._is_sqlite:

@@ -208,14 +208,9 @@ class LengthEstimate:
 
 
 def estimate_quantile(
-    fields: Sequence[LengthDistribution],
-    share: float,
-    *,
-    weighted: str = "area",
-    is_calibrated: bool = False,
-    seed: int = 0,
+    fields: Sequence[LengthDistribution], share: float, *, is_calibrated: bool = False
 ) -> LengthEstimate | None:
-    """Estimate a length quantile of all fields together.
+    """Estimate a length quantile by area of all fields together.
 
     The interval is symmetric for the logarithm: the resampled standard error, corrected for the
     number of fields, times Student's quantile. Without a calibration it is that of the true length,
@@ -224,15 +219,13 @@ def estimate_quantile(
     Args:
         fields: One distribution per field.
         share: 0 to 1.
-        weighted: "area" or "number".
         is_calibrated: Whether lengths were compared with people's; then chance counts, and how well
             the mean error of the calibration's fields is known.
-        seed: Seed of the resampling.
 
     Returns:
         None if there are no needles.
     """
-    rows = np.array([f.by_area if weighted == "area" else f.by_number for f in fields])
+    rows = np.array([field.by_area for field in fields])
     value = find_quantile(rows.sum(axis=0), share) if len(rows) else None
     if value is None:
         return None
@@ -240,7 +233,7 @@ def estimate_quantile(
     needles = sum(float(field.by_number.sum()) for field in fields)
     if n < LEAST_FIELDS or needles < count_needed(share):
         return LengthEstimate(value, None, None, n)
-    logs = np.log(_resample(rows, share, seed))
+    logs = np.log(_resample(rows, share))
     reach = float(logs.std(ddof=1) * np.sqrt(n / (n - 1)) * t.ppf(0.975, n - 1))
     shift, spread = INSTRUMENT_ERROR[share]
     if is_calibrated:
@@ -259,8 +252,8 @@ def count_needed(share: float) -> float:
     return LEAST_BEYOND_FAR / (1 - share) if share > FAR else 0.0
 
 
-def _resample(rows: NDArray[np.float64], share: float, seed: int) -> NDArray[np.float64]:
-    rng = np.random.default_rng(seed)
+def _resample(rows: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    rng = np.random.default_rng(0)
     n = len(rows)
     draws = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
     return find_quantiles(draws @ rows, share)

@@ -145,16 +145,13 @@ def alarm_rate_warnings(alpha: float, summary: Mapping[str, Any]) -> list[str]:
     return [sentence for sentence in warnings if sentence]
 
 
-def compute_alarm_limit(
-    alpha: float, count: int, tested: int | None = None, level: float = 0.95
-) -> float:
-    """Compute the false-alarm rate that chance alone exceeds with probability 1 - level.
+def compute_alarm_limit(alpha: float, count: int, tested: int | None = None) -> float:
+    """Compute the false-alarm rate that chance alone exceeds once in twenty times.
 
     Args:
         alpha: Alarm rate, in (0, 1).
         count: Number of reference images.
         tested: Number of new good images that are counted; None: no limit.
-        level: Confidence level, such as 0.95.
 
     Source:
         The rate is Beta(rank, count + 1 - rank) distributed, counts from it beta-binomially
@@ -165,7 +162,7 @@ def compute_alarm_limit(
     rates = rng.beta(rank, max(count + 1 - rank, 1e-3), 20_000)
     if tested is not None:
         rates = rng.binomial(tested, rates) / tested
-    return float(np.quantile(rates, level, method="higher"))
+    return float(np.quantile(rates, 0.95, method="higher"))
 
 
 def assign_folds(

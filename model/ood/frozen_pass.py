@@ -73,20 +73,19 @@ class FrozenBackbone(Protocol):
 
 
 def build_batch_runner(
-    backbone: FrozenBackbone, part: str, engine: Engine
+    backbone: FrozenBackbone, engine: Engine
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return a function that computes the map of a whole batch.
+    """Return a function that computes the map of the last part for a whole batch.
 
     Args:
         backbone: The network.
-        part: See `build_part`.
         engine: From `choose_engine`.
     """
     if engine.name == "openvino":
-        return _compile(backbone, part, engine).run_batch
+        return _compile(backbone, "last", engine).run_batch
     import torch  # noqa: PLC0415 - the engine
 
-    network, _ = build_part(backbone, part)
+    network, _ = build_part(backbone, "last")
 
     @torch.inference_mode()
     def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -97,7 +96,7 @@ def build_batch_runner(
 
 
 def build_borrowing_runner(backbone: FrozenBackbone, part: str, engine: Engine) -> BorrowingRunner:
-    """Return a function that lends the maps of one image; see `build_batch_runner`."""
+    """Return a function that lends the maps of one image by a part; see `build_part`."""
     if engine.name == "openvino":
         return _compile(backbone, part, engine).borrow_maps
     import torch  # noqa: PLC0415 - the engine
@@ -227,7 +226,7 @@ class FrozenPass:
         self._weights_hash = backbone.weights_hash
         self.joiner = MapJoiner(backbone, self.engine)
         self._early = EarlyStages(backbone, self.engine)
-        self._compute_last = build_batch_runner(backbone, "last", self.engine)
+        self._compute_last = build_batch_runner(backbone, self.engine)
 
     @property
     def made_by(self) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-_FLOOR = 1e-6
+_FLOOR = 1e-6  # smallest eigenvalue, as a share of the mean one
 """Smallest eigenvalue kept, as a share of the mean eigenvalue."""
 
 _PART = 2048
@@ -150,12 +150,11 @@ def log_top_mean(distances: NDArray[np.float32], count: int) -> float:
     return float(_log(np.square(farthest, dtype=np.float64).mean()))
 
 
-def whitening_matrix(covariance: NDArray[np.float64], floor: float = _FLOOR) -> NDArray[np.float64]:
+def whitening_matrix(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the inverse square root of a covariance whose small eigenvalues are raised to a floor.
 
     Args:
         covariance: (d, d) float64, symmetric.
-        floor: Smallest eigenvalue, as a share of the mean one.
 
     Returns:
         (d, d) float64, symmetric.
@@ -164,7 +163,7 @@ def whitening_matrix(covariance: NDArray[np.float64], floor: float = _FLOOR) -> 
 
     # NumPy's solver takes 18 times the processor time on a busy PC: its threads wait for each other
     values, vectors = torch.linalg.eigh(torch.from_numpy((covariance + covariance.T) / 2))
-    least = max(float(values.mean()) * floor, np.finfo(np.float64).tiny ** 0.5)
+    least = max(float(values.mean()) * _FLOOR, np.finfo(np.float64).tiny ** 0.5)
     root: NDArray[np.float64] = ((vectors / values.clamp_min(least).sqrt()) @ vectors.T).numpy()
     return root
 

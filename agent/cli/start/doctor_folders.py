@@ -49,7 +49,7 @@ def examine_folders(settings: Settings, account: str | None) -> list[DoctorResul
 
     def check() -> list[DoctorResult]:
         return [
-            *_data_folder("data folder", settings.store.folder),
+            *_data_folder(settings.store.folder),
             *(
                 finding
                 for named in iter_paths(settings)
@@ -189,16 +189,16 @@ def _shared_folder(setting: str, folder: Path) -> Iterator[DoctorResult]:
     yield DoctorResult(setting, "right", f"{folder} is writable.")
 
 
-def _data_folder(check: str, folder: Path) -> Iterator[DoctorResult]:
+def _data_folder(folder: Path) -> Iterator[DoctorResult]:
     if _is_mapped(folder):
-        yield DoctorResult(check, "wrong", _mapped(folder))
+        yield DoctorResult("data folder", "wrong", _mapped(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         offset_s = _probe(folder)
     except OSError as error:
         why = error.strerror or str(error)
         yield DoctorResult(
-            check,
+            "data folder",
             "wrong",
             f"{folder}: not writable ({why}). Give the account write permission.",
         )
@@ -210,13 +210,13 @@ def _data_folder(check: str, folder: Path) -> Iterator[DoctorResult]:
     ]
     if others:
         yield DoctorResult(
-            check,
+            "data folder",
             "wrong",
             f"{folder}: {', '.join(sorted(others))} cannot be changed, probably because another "
             "account owns it. On Linux run agent service install.",
         )
         return
-    yield DoctorResult(check, "right", f"{folder} is writable.")
+    yield DoctorResult("data folder", "right", f"{folder} is writable.")
     if abs(offset_s) > CLOCK_OFF_S:
         yield DoctorResult("clock", "doubtful", _clock(folder, offset_s))
     yield from _path_length(folder)

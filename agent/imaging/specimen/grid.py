@@ -176,9 +176,9 @@ def find_largest_part(mask: Mask) -> Mask:
 # --- how tones of the steel vary: spread, slow shading, and the deviation of a patch from it ------
 
 
-def subsample(mask: Mask, to: int = 1500) -> Mask:
-    """Return about `to` cells of a mask, enough for a median; the same ones in a turned field."""
-    share = count_cells(mask) // to
+def subsample(mask: Mask) -> Mask:
+    """Return about 1500 cells of a mask, enough for a median; the same ones in a turned field."""
+    share = count_cells(mask) // 1500
     return mask & _scatter(*mask.shape, share) if share > 1 else mask
 
 

@@ -215,7 +215,7 @@ class OpenItems:
         key = partial(number_key, exact=store.exact_numbers)
         named = load_named(store)
         fixed = {name: {source.fixed.get("order", "")} for name, source in sources.items()}
-        for name, orders in store.sources.list_fixed("order").items():
+        for name, orders in store.sources.list_fixed_orders().items():
             fixed.setdefault(name, set()).update(orders)
         naming = NamedOrder(
             number,

@@ -289,20 +289,17 @@ class Resumption:
         )
 
 
-def begin_resumption(
-    store: Store, *, since: datetime | None, at: datetime, kinds: Iterable[str] = (OUTBOX, LISTS)
-) -> None:
+def begin_resumption(store: Store, *, since: datetime | None, at: datetime) -> None:
     """Note that a database was put back, and that the world outside is to be compared with it.
 
     Args:
         store: The database that was put back.
         since: When its back-up was made, None where that is not known.
         at: Now, aware UTC.
-        kinds: What is to be compared.
     """
     epoch = at.strftime("%Y%m%dT%H%M%SZ")
     newest = store.statements.newest_id()
-    for kind in kinds:
+    for kind in (OUTBOX, LISTS):
         resumption = Resumption(epoch, since, is_settled=False, newest_statement=newest)
         _note(store, kind, resumption, at=at)
 

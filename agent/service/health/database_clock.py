@@ -23,17 +23,10 @@ class DatabaseClock:
     Args:
         store: Open.
         now: Returns the time of this PC, aware UTC.
-        steady: A clock that cannot be set, in seconds.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        now: Callable[[], datetime],
-        steady: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._store, self._now, self._steady = store, now, steady
+    def __init__(self, store: Store, *, now: Callable[[], datetime]) -> None:
+        self._store, self._now = store, now
         self._due_s: float | None = None
         self._measured: tuple[datetime, float] | None = None
         self.ahead_s = 0.0
@@ -46,15 +39,15 @@ class DatabaseClock:
 
     def measure(self) -> float:
         """Return how far (s) this PC's clock is ahead; measured once a minute and after a jump."""
-        if self._due_s is None or self._steady() >= self._due_s or self._has_jumped():
+        if self._due_s is None or time.monotonic() >= self._due_s or self._has_jumped():
             with suppress(StoreFaultError):  # the last value is better than none
                 self.ahead_s = self._store.agents.measure_clock_ahead_s(now=self._now)
-                self._due_s = self._steady() + MEASURE_EVERY_S
-                self._measured = self._now(), self._steady()
+                self._due_s = time.monotonic() + MEASURE_EVERY_S
+                self._measured = self._now(), time.monotonic()
         return self.ahead_s
 
     def _has_jumped(self) -> bool:
         if self._measured is None:
             return False
         at, steady_s = self._measured
-        return abs((self._now() - at).total_seconds() - (self._steady() - steady_s)) > JUMP_S
+        return abs((self._now() - at).total_seconds() - (time.monotonic() - steady_s)) > JUMP_S

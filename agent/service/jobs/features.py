@@ -61,7 +61,6 @@ def fill_in_child(
     by: str,
     limit: int | None = None,
     minutes: float | None = None,
-    now: Callable[[], datetime] = clock,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[object]:
     """Make the features that are missing for the bundle in use, in a child.
@@ -72,7 +71,6 @@ def fill_in_child(
         by: Who started it.
         limit: How many micrographs at most, None: all.
         minutes: How long at most, None: until all are made.
-        now: Returns the time, aware UTC.
         should_stop: As in `run_supervised`.
 
     Yields:
@@ -95,7 +93,7 @@ def fill_in_child(
             "Features are being made already{who}; agent status says how far that is.",
         ),
         by=by,
-        now=now,
+        now=clock,
         ending=_end_of_fill,
         should_stop=should_stop,
     )
@@ -120,8 +118,6 @@ def score_in_child(
     *,
     bundle: str,
     by: str,
-    now: Callable[[], datetime] = clock,
-    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[object]:
     """Score all history with another bundle from kept features, in a child; nothing is stored.
 
@@ -144,9 +140,8 @@ def score_in_child(
             "History is being scored already{who}; agent status says how far that is.",
         ),
         by=by,
-        now=now,
+        now=clock,
         ending=lambda found: ("done", {"bundle": bundle, "judged": found.scored}),
-        should_stop=should_stop,
     )
 
 

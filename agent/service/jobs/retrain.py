@@ -474,13 +474,12 @@ def suggest_in_child(
     *,
     by: str,
     now: Callable[[], datetime],
-    work: Callable[[Settings], Iterator[object]] = suggest_next,
     should_stop: Callable[[], bool],
 ) -> Iterator[object]:
     """Choose what to label next in a child; see `run_supervised`."""
     lock = Lock(settings.store.folder / "suggest.lock", "Suggestions are being made already{who}.")
     yield from run_supervised(
-        work,
+        suggest_next,
         settings,
         store,
         name=SUGGEST,

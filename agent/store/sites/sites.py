@@ -358,15 +358,15 @@ class Sources(Repository):
             row = _source(session, self._whose, name)
             return list_readings(row, content) if row else []
 
-    def list_fixed(self, key: str) -> dict[str, frozenset[str]]:
-        """Return source → the values that a column of every file of it had, now or earlier."""
+    def list_fixed_orders(self) -> dict[str, frozenset[str]]:
+        """Return source → the orders that every file of it belonged to, now or earlier."""
         with reading(self._engine) as session:
             query = select(SourceRow).where(SourceRow.site_id == self._whose.site_id)
             return {
                 row.name: frozenset(
-                    str(known["fixed"][key])
+                    str(known["fixed"]["order"])
                     for known in row.facts.get(READINGS, ())
-                    if known["fixed"].get(key)
+                    if known["fixed"].get("order")
                 )
                 for row in session.exec(query)
             }

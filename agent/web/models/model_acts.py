@@ -60,7 +60,6 @@ def answer_signed(
     act: Callable[[Signature], str],
     page: str,
     refuse: Callable[[str], Response],
-    meaning: str = PROMOTED,
 ) -> Response:
     """Do what a form signs, and answer with its page.
 
@@ -72,10 +71,9 @@ def answer_signed(
         act: Does it and returns what was done, for the page.
         page: Address of the page.
         refuse: Renders the page with why nothing was done.
-        meaning: Of the signature, as the audit log keeps it.
     """
     try:
-        with signed(web, request, form, check, meaning=meaning) as signature:
+        with signed(web, request, form, check) as signature:
             done = act(signature)
     except (AgentError, ModelError, OSError) as error:
         return refuse(str(error))

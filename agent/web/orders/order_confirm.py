@@ -284,7 +284,7 @@ def _find_onward(web: WebContext, number: str, who: str, written: int) -> str:
     if together:
         return _here(number, number, written)
     if left:
-        return review_href(left[0].id, number, goes_on=True)
+        return review_href(left[0].id, number)
     following = find_next_order(web, number, who)
     if following is None:
         web.leases.leave(who)
@@ -464,7 +464,7 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> dict[s
         "scaled": get_width_um(view) is not None,
         "picture": draw_field(view, field.called, page.um_per_px),
         "ruler": ruler_of(view),
-        "href": review_href(field.id, page.number, goes_on=True),
+        "href": review_href(field.id, page.number),
         "answers": list(_list_answers(code, view, page)) if is_answered else (),
         "alone": alone,
         "flag": page.flags.get(field.id) if is_answered else None,
@@ -589,7 +589,7 @@ def _link_alone(alone: Sequence[MicrographView], of: int, number: str) -> Link |
         "{n} of {of} fields to confirm are decided alone",
         len(alone),
     ).format(n=len(alone), of=of)
-    return Link(text, review_href(alone[0].id, number, goes_on=True))
+    return Link(text, review_href(alone[0].id, number))
 
 
 def _describe_place(web: WebContext, number: str) -> str:

@@ -179,13 +179,6 @@ def done_href(number: str) -> str:
     return f"/orders?{urlencode({'done': number})}"
 
 
-def review_href(public_id: str, number: str, *, goes_on: bool = False) -> str:
-    """Return the address where a field of an order is decided alone.
-
-    Args:
-        public_id: Id of the field.
-        number: Order number.
-        goes_on: After its last field the next order follows; else the desk does.
-    """
-    query = {"order": number} | ({"then": "next"} if goes_on else {})
-    return f"/review/{public_id}?{urlencode(query)}"
+def review_href(public_id: str, number: str) -> str:
+    """Return the address where a field is decided; after its last one the next order follows."""
+    return f"/review/{public_id}?{urlencode({'order': number, 'then': 'next'})}"

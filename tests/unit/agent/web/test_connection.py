@@ -117,7 +117,7 @@ def record(sentence, level=logging.WARNING):
 
 def test_of_many_alike_lines_one_is_written_and_how_many_there_were():
     now_s = 0.0
-    seldom = Seldom(60, lambda: now_s)
+    seldom = Seldom(lambda: now_s)
 
     written = [seldom.filter(record("Invalid HTTP request received.")) for _ in range(50)]
     other = seldom.filter(record("another"))
@@ -131,7 +131,7 @@ def test_of_many_alike_lines_one_is_written_and_how_many_there_were():
 
 
 def test_a_line_that_names_another_socket_each_time_is_alike():
-    seldom = Seldom(60, lambda: 0.0)
+    seldom = Seldom(lambda: 0.0)
     lines = [f"socket.accept() out of system resource\nsocket: {fd}" for fd in range(9)]
 
     assert [seldom.filter(record(line)) for line in lines] == [True] + [False] * 8
