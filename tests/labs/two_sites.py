@@ -227,7 +227,8 @@ def nowhere(known: Known) -> Known:
     images = tuple(
         replace(image, id=NUMBER, micrograph="0" * 16) for image in known.seat.campaign.images
     )
-    campaign = replace(known.seat.campaign, id=NUMBER, name="C-spring", images=images)
+    row = known.seat.campaign.row.model_copy(update={"id": NUMBER, "name": "C-spring"})
+    campaign = replace(known.seat.campaign, row=row, images=images)
     return replace(
         known,
         fields=(public_id(sha256, 0), public_id(sha256, 1)),
@@ -249,7 +250,7 @@ def nowhere(known: Known) -> Known:
         act="label",
         ints=dict.fromkeys(known.ints, NUMBER),
         claim=replace(known.claim, content_id=NUMBER, source="LOM-3"),
-        seat=Seat(campaign, replace(known.seat.rater, id=NUMBER), {}),
+        seat=Seat(campaign, known.seat.rater.model_copy(update={"id": NUMBER}), {}),
         frozen=replace(known.frozen, id=NUMBER, sha256="6" * 64, order="C-4711"),
     )
 

@@ -52,6 +52,7 @@ from agent.store import (
     SourceHealth,
     StatementFile,
     Store,
+    WaitingFile,
 )
 from agent.triage import Reason
 from agent.watch import ListedFile
@@ -330,6 +331,11 @@ def arguments(known: Known) -> dict[str, Any]:
         "history.query": HistoryQuery(subject=first),
         "history.before": None,
         "search.before": None,
+        "left": {first: [known.order]},
+        "note": WaitingFile(
+            known.ints["content"], known.source, Path("/nowhere"), f"{HIDDEN}1.tif.json", {}
+        ),
+        "only_new": True,
         "value": known.heat,
         "within": timedelta(hours=1),
         "which": [known.sha256, str(known.ints["content"]), f"{HIDDEN}1.tif"],

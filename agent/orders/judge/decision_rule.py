@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.orders.facts.specimen_facts import FieldFacts, SpecimenFacts
 from agent.orders.judge.judgement_rules import Rules, describe_uncertainty
 from agent.orders.judge.limit import format_limit
-from agent.store import GIVEN_REFERENCE, Campaign, DoubleReview, MicrographView, Store
+from agent.store import GIVEN_REFERENCE, DoubleReview, MicrographView, Store
 from model import TaxonomyError, join_code, taxonomy_from, upper_bound
 from reports import decimal
 from reports import gettext as _
+
+if TYPE_CHECKING:  # an order is judged without the tables of campaigns
+    from agent.store import Campaign
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import tomlkit
@@ -32,10 +32,13 @@ from agent.orders.specifications.specification import (
     read_specifications,
 )
 from agent.settings.writing import append_entry
-from agent.store import LabelView, MicrographView, NewRecord, Record, Signature, Store
+from agent.store import NewRecord, Record, Signature, Store
 from model import Taxonomy, TaxonomyError, taxonomy_from
 from model.durable_file import write_durably
 from reports import gettext as _
+
+if TYPE_CHECKING:  # a short command reads no tables of micrographs
+    from agent.store import LabelView, MicrographView
 
 STATE, REOPENED, DEMANDS = "specifications", "reopened", "order_demands"
 """Kinds of records: the file as it was read, a lead's act that judges an order again, and what the

@@ -15,13 +15,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from agent.errors import AgentError, UsageError
 from agent.store.numbers import person_key
-from agent.store.tables import ResultRow
 from agent.triage import Handling, Reason, get_weightiest
 from reports.vocabulary import Answered
+
+if TYPE_CHECKING:  # a short command reads no tables of micrographs
+    from agent.store.tables import ResultRow
 
 GIVEN_REFERENCE = "reference value"
 """Stratum of a micrograph that was added with a reference value, not with a label of the lab."""

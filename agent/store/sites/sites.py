@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sqlalchemy import Engine, or_, text
 from sqlmodel import Session, col, func, select
@@ -25,7 +25,10 @@ from agent.store.engine import (
 from agent.store.evidence import audit_log, quality_records
 from agent.store.results.stored_facts import NOT_FROZEN
 from agent.store.sites.site_scope import EVERY_SITE, bind
-from agent.store.tables import AgentRow, ContentRow, NightRow, Record, SiteRow, SourceRow, TrailRow
+from agent.store.tables import AgentRow, ContentRow, SiteRow, SourceRow, TrailRow
+
+if TYPE_CHECKING:  # a short command reads no tables of nights
+    from agent.store.tables import NightRow, Record
 
 
 @dataclass(frozen=True, slots=True)

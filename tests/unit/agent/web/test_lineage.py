@@ -96,4 +96,4 @@ def test_a_bundle_that_cannot_be_read_does_not_take_the_page_away(bundles, brows
 
 
 def test_a_lab_without_a_bundle_is_told_how_to_begin(lab, browser_of):
-    assert "agent train" in browser_of().get("/models").text
+    assert "Train the first bundle" in browser_of().get("/models").text
