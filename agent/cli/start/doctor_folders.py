@@ -139,9 +139,12 @@ def _read_path(setting: str, path: Path) -> Iterator[DoctorResult]:
     try:
         inspect(path, lambda: _read_some(path))
     except FileNotFoundError:
-        level: Level = "right" if setting in MAY_BE_MISSING else "wrong"
+        if setting in MAY_BE_MISSING:
+            sentence = f"none: no order has a limit. To set limits, write {path}."
+            yield DoctorResult(setting, "right", sentence)
+            return
         sentence = f"{path}: no such file, or no permission to its folder."
-        yield DoctorResult(setting, level, sentence)
+        yield DoctorResult(setting, "wrong", sentence)
     except OSError as error:
         yield DoctorResult(setting, "wrong", _explain(path, "not readable", error))
     else:

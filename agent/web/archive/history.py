@@ -358,7 +358,7 @@ def _clip(text: str) -> str:
 def _find_href(entry: TrailEntry) -> str:
     if ID.fullmatch(entry.subject):
         return f"/review/{entry.subject}"
-    if entry.act.startswith("order.") and entry.subject:
+    if entry.act.startswith(("order.", "statement.")) and entry.subject:
         return order_href(entry.subject)
     if entry.act.startswith("model.") and entry.subject:
         return f"/models/{quote(entry.subject, safe='')}/card"

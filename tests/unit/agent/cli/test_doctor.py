@@ -234,6 +234,15 @@ def test_a_path_of_the_settings_that_is_not_there_is_wrong(lab, setting, text) -
     assert "no such" in sentence
 
 
+def test_specifications_that_a_lab_never_had_are_no_fault(lab) -> None:
+    level, sentence = found_with(lab, "")["[orders] specifications"]
+
+    assert (level, sentence) == (
+        "right",
+        f"none: no order has a limit. To set limits, write {lab.parent / 'specifications.toml'}.",
+    )
+
+
 def test_a_path_of_the_settings_that_is_there_is_right(lab, tmp_path) -> None:
     for name in ("secret", "anchor.jsonl"):
         (tmp_path / name).write_text("", encoding="utf-8")

@@ -23,6 +23,7 @@ from agent.files.csv_export import plain
 from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.specifications.specification import Specifications
 from agent.store import Decision, Origin, TrailEntry
+from agent.store.evidence.declaration import EVIDENCE
 from agent.store.orders.order_naming import ClaimedPlace
 from agent.store.people import auth
 from agent.web import create_app
@@ -496,6 +497,31 @@ def test_facts_are_in_words_and_the_machines_form_is_a_click_away(lab, browser):
     ]
     assert json.loads(rows("en")[4][1]) == stated
     assert "Ergebnis: entspricht nicht" in rows("de")[4][0]
+
+
+def test_each_act_has_a_title_in_both_languages_and_a_statement_leads_to_its_order(lab, browser):
+    kinds = (
+        *("alarm_acknowledged", "bundle_taxonomy", "lost_file_named", "notice", "notice_sent"),
+        *("order_list", "outbox", "outbox_acknowledged", "outbox_floor", "outbox_written"),
+        *("reference", "resumption"),
+    )
+    acts = {name for evidence in EVIDENCE.values() for act in evidence.acts for name in act.names}
+    acts |= {f"{kind}.recorded" for kind in kinds} - {"*.recorded"}
+    acts |= {"agent.retired", "database.copied", "guards.laid_again", "trail.timestamped"}
+    for act in sorted(acts - {"*.recorded"}):
+        lab.store.audit_log.add(at=DAY, actor="Ann", act=act, subject="4711")
+
+    titles = []
+    for language in ("en", "de"):
+        browser.cookies.set("language", language)
+        page = browser.get("/history?who=Ann").text
+        titles.append(dict(re.findall(r'<td title="([^"]*)">([^<]*)</td>', page)))
+
+    english, german = titles
+    assert {act for act in acts - {"*.recorded"} if english[act] == german[act]} == set()
+    assert len(re.findall(r'<a href="/order/4711"', page)) == sum(
+        act.startswith(("order.", "statement.")) for act in acts
+    )
 
 
 # --- labelling and assigning several at once ------------------------------------------------------
