@@ -112,7 +112,7 @@ class Statements(Repository):
                     for batch in chunks(sorted(numbers))
                     for row in session.exec(query.where(col(OrderRow.number).in_(batch)))
                 ]
-        return {(frozen := FrozenStatement(*row)).order: frozen for row in rows}
+        return {(frozen := FrozenStatement(**row._asdict())).order: frozen for row in rows}
 
     def all(self, number: str) -> list[FrozenStatement]:
         """Return the statements of an order, the first one first."""
@@ -121,13 +121,13 @@ class Statements(Repository):
             if order is None:
                 return []
             query = self._select().where(StatementRow.order_id == order.id)
-            return [FrozenStatement(*row) for row in session.exec(query)]
+            return [FrozenStatement(**row._asdict()) for row in session.exec(query)]
 
     def every(self) -> list[FrozenStatement]:
         """Return every statement, in the sequence in which they were made."""
         with reading(self._engine) as session:
             rows = session.exec(self._select().order_by(col(StatementRow.id))).all()
-        return [FrozenStatement(*row) for row in rows]
+        return [FrozenStatement(**row._asdict()) for row in rows]
 
     def newest_id(self) -> int:
         """Return the row id of the newest statement of the site, 0 where there is none."""
@@ -146,7 +146,7 @@ class Statements(Repository):
         """Return a statement by its hash, or None."""
         with reading(self._engine) as session:
             row = session.exec(self._select().where(StatementRow.sha256 == sha256)).first()
-        return FrozenStatement(*row) if row else None
+        return FrozenStatement(**row._asdict()) if row else None
 
     def text(self, sha256: str) -> str:
         """Return the text of a statement byte for byte.
@@ -225,7 +225,7 @@ class Statements(Repository):
             .limit(limit)
         )
         with reading(self._engine) as session:
-            return [FrozenStatement(*row) for row in session.exec(query)]
+            return [FrozenStatement(**row._asdict()) for row in session.exec(query)]
 
     def files(self, sha256: str) -> list[StatementFile]:
         """Return the files that were made of a statement."""
@@ -298,10 +298,10 @@ class Statements(Repository):
     # --- helpers ---
 
     def _select(self) -> Any:
-        columns = (
-            OrderRow.number,
+        columns: tuple[Any, ...] = (
+            col(OrderRow.number).label("order"),
             StatementRow.number,
-            StatementRow.previous_sha256,
+            col(StatementRow.previous_sha256).label("previous"),
             StatementRow.conformity,
             StatementRow.state,
             StatementRow.final,
@@ -310,7 +310,7 @@ class Statements(Repository):
             StatementRow.at,
         )
         return (
-            select(*columns)  # type: ignore[call-overload] # no overload has nine columns
+            select(*columns)
             .join(OrderRow, col(OrderRow.id) == col(StatementRow.order_id))
             .order_by(col(StatementRow.id))
         )
