@@ -98,7 +98,8 @@ def measure_by_convention(pixels: NDArray[np.uint8], bar: FoundBar) -> float | N
 
     Programs mean the middles of ticks or their outer ends. Half-way between, a length is within
     2 per cent of both; a bar so short that it is not, and whose program is not recognised, has no
-    length. ZEISS means the middles: 14 of its pictures agree with magnification or tag.
+    length. ZEISS means the middles: 14 of its pictures agree with magnification or tag. Dots are
+    steps of one length from middle to middle.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
@@ -111,7 +112,9 @@ def measure_by_convention(pixels: NDArray[np.uint8], bar: FoundBar) -> float | N
     outer = y1 - y0 if bar.kind == "upright" else x1 - x0
     apart = outer - bar.line_px
     differs = apart >= max(_LEAST_APART_PX, _LEAST_APART * bar.line_px)
-    if bar.kind not in _BETWEEN or not differs or _is_of_zeiss(pixels, bar, apart):
+    are_dots = bar.kind == "comb" and apart >= y1 - y0 - 1
+    differs = differs and bar.kind in _BETWEEN and not are_dots
+    if not differs or _is_of_zeiss(pixels, bar, apart):
         return bar.line_px
     return bar.line_px + apart / 2 if apart <= _MOST_APART * bar.line_px else None
 

@@ -1,5 +1,5 @@
 # ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
-"""Detect rulers that consist of ticks without a line."""
+"""Detect rulers that consist of ticks or dots without a line."""
 
 from __future__ import annotations
 
@@ -25,10 +25,15 @@ _MOST_TICKS = 60
 _TALLEST, _WIDEST, _THIN = 70, 9, 5  # pixels, of a tick
 _FULL, _OF_INK = 225, 130  # grey value of thick ticks, and above their paper: texture is seldom so
 _NEAR = 0.25  # share of the height at the top and the bottom that is searched
+_LEAST_DOTS, _DOT_PX = 8, (2, 9)  # of a row of dots, and their sides
+_DOT_INKS = (150, 225)  # grey values of dots on the paper of a band, and of those on steel
+_OFF_PLACE_PX, _OF_TWO = 0.8, 0.01  # of a dot; of two lengths of one row, that of its steps too
+_MOST_OF_DOTS = 0.3  # share of a plane as bright as dots, from which it is not searched
+_OF_DOT = 0.5  # of its area: ink between dots is less
 
 
 def find_combs(plane: Plane, *, near: float = _NEAR) -> Iterator[Line]:
-    """Yield rulers of ticks without a line near the top or the bottom of a plane.
+    """Yield rulers of ticks or dots without a line near the top or the bottom of a plane.
 
     Args:
         plane: (h, w) uint8, ticks bright.
@@ -38,6 +43,8 @@ def find_combs(plane: Plane, *, near: float = _NEAR) -> Iterator[Line]:
     deep = round(near * height)
     for top, foot in sorted({(0, deep), (height - deep, height)}):
         part = plane[top:foot]
+        for least in _DOT_INKS:
+            yield from (translate(dots, 0, top) for dots in _find_dots(part, least))
         mask = _mask_uprights(part)
         tops = _find_end_rows(mask[2:], mask[1:-1], part[2:], part[:-2])[::-1] + 2
         feet = _find_end_rows(mask[:-2], mask[1:-1], part[:-2], part[2:]) + 1
@@ -49,6 +56,70 @@ def find_combs(plane: Plane, *, near: float = _NEAR) -> Iterator[Line]:
                 comb = _build_from_row(part, ticks[np.abs(ends - y) <= 1])
                 if comb is not None:
                     yield translate(comb, 0, top)
+
+
+def _find_dots(plane: Plane, least: int) -> Iterator[Line]:
+    """Yield rows of equal dots at equal distances, whose first to last is the length.
+
+    Args:
+        plane: (h, w) uint8, dots bright.
+        least: Their grey value at least.
+    """
+    mask = cv2.inRange(plane, least, 255)
+    if cv2.countNonZero(mask) > _MOST_OF_DOTS * mask.size:
+        return
+    stats = find_parts(mask)
+    w, h, area = stats[:, 2], stats[:, 3], stats[:, 4]
+    small = (np.minimum(w, h) >= _DOT_PX[0]) & (np.maximum(w, h) <= _DOT_PX[1])
+    dots = stats[small & (np.abs(w - h) <= 1) & (area >= 0.6 * w * h)]
+    for y in np.unique(dots[:, 1]):
+        level = dots[np.abs(dots[:, 1] - y) <= 1]
+        run = _find_even_run(level) if len(level) >= _LEAST_DOTS else level[:0]
+        line = _measure_dots(plane, mask, run) if len(run) >= _LEAST_DOTS else None
+        if line is not None:
+            yield line
+
+
+def _measure_dots(plane: Plane, mask: Plane, run: Ticks) -> Line | None:
+    """Return the row of dots, or None where one is missing or where more than dots is drawn.
+
+    A row that lost its first or last dot has no usual number of steps.
+    """
+    top, foot = int(run[:, 1].min()), int((run[:, 1] + run[:, 3]).max())
+    x0, x1 = int(run[0, 0]), int(run[-1, 0] + run[-1, 2])
+    if len(run) - 1 not in _USUAL_INTERVALS or np.ptp(run[:, 3]) > 1:
+        return None
+    centres = np.array([_compute_middle(plane, dot) for dot in run])
+    counts = np.arange(len(run))
+    step, start = np.polyfit(counts, centres, 1)
+    length = float(centres[-1] - centres[0])
+    by_steps = float(np.median(np.diff(centres))) * (len(run) - 1)
+    uneven = float(np.abs(start + step * counts - centres).max()) > _OFF_PLACE_PX
+    if uneven or abs(by_steps / length - 1) > max(_OF_TWO, 1 / length):
+        return None
+    around = mask[max(0, top - 2) : foot + 2, x0:x1]
+    others = cv2.countNonZero(around) - int(run[:, 4].sum())
+    if others > _OF_DOT * float(np.median(run[:, 4])):
+        return None
+    paper = float(np.median(plane[max(0, top - 2) : foot + 2, x0:x1]))
+    drawn = float(np.median([plane[y : y + h, x : x + w].max() for x, y, w, h, _ in run]))
+    if drawn - paper < 50:
+        return None
+    box = (x0, top, x1, foot)
+    ends = [(int(x), int(x + w - 1), int(y), int(y + h)) for x, y, w, h, _ in run[[0, -1]]]
+    contrast = drawn - paper
+    return Line(
+        box, length, exact=True, contrast=contrast, kind="comb", core=box, ticks=(ends[0], ends[1])
+    )
+
+
+def _compute_middle(plane: Plane, dot: Ticks) -> float:
+    """Return the middle of a dot with its blurred edges, in columns."""
+    x, y, w, h, _ = dot.tolist()
+    left = max(0, x - 1)
+    rows = plane[y : y + h, left : x + w + 1].astype(np.float32).mean(axis=0)
+    ink = rows - rows.min()
+    return left + float(ink @ np.arange(len(ink)) / max(1.0, float(ink.sum())))
 
 
 def _build_from_row(plane: Plane, ticks: Ticks) -> Line | None:
@@ -109,7 +180,7 @@ def _detect_ticks(mask: Plane, tops: NDArray[np.intp], feet: NDArray[np.intp]) -
     mask[~near] = 0
     stats = find_parts(mask)
     w, h, area = stats[:, 2], stats[:, 3], stats[:, 4]
-    slender = (w <= _THIN) | ((w <= _WIDEST) & (h >= 2 * w))  # squares are dashes
+    slender = ((w <= _THIN) & (h > w + 1)) | ((w <= _WIDEST) & (h >= 2 * w))  # squares are dots
     return _join_parts(stats[slender & (h >= 5) & (h <= _TALLEST) & (area >= 0.6 * w * h)])
 
 

@@ -56,6 +56,39 @@ def test_a_ruler_of_thick_ticks_is_read_between_its_outer_ones():
     assert (bar.um, bar.line_px) == (100.0, pytest.approx(244, abs=0.5))
 
 
+def draw_dots(starts_x, words, at, *, wide=4):
+    """Draw a band with a row of dots and words around a point."""
+    pixels = draw_steel()
+    pixels[420:480] = BLACK
+    for x in starts_x:
+        pixels[436 : 436 + wide, x : x + wide] = WHITE
+    return write(pixels, words, at, WHITE, size=18)
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "um"), [("5.00um", (430, 462), 5.0), ("20 um", (555, 438), 20.0)]
+)
+def test_eleven_dots_are_ten_steps_from_middle_to_middle(words, at, um):
+    [bar] = find_graphics(draw_dots(range(300, 521, 22), words, at)).bars
+
+    assert (bar.um, bar.line_px) == (um, pytest.approx(220, abs=0.1))
+
+
+@pytest.mark.parametrize(
+    "starts_x",
+    [
+        pytest.param(range(300, 499, 22), id="the last dot is lost"),
+        pytest.param([*range(300, 411, 22), *range(434, 523, 22)], id="two halves"),
+        pytest.param([*range(300, 521, 22), 311], id="a dot between two"),
+    ],
+)
+@pytest.mark.parametrize("wide", [4, 5])
+def test_dots_that_are_not_ten_equal_steps_state_no_length(starts_x, wide):
+    bars = find_graphics(draw_dots(starts_x, "5.00um", (430, 462), wide=wide)).bars
+
+    assert [bar.um for bar in bars if bar.um is not None] == []
+
+
 @pytest.mark.parametrize("starts_x", [range(140, 421, 70), range(100, 461, 60)])
 def test_dashes_of_one_length_are_one_bar(starts_x):
     long = (starts_x[1] - starts_x[0]) // 2
