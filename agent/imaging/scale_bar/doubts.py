@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.imaging.boxes import Box, find_runs
+from agent.imaging.boxes import Box, find_runs, overlap
 from agent.imaging.scale_bar.bars.line import FoundBar
 from agent.imaging.scale_bar.bars.line_length import SAME
 from agent.imaging.scale_bar.labels.bar_label import build_label
@@ -298,6 +298,7 @@ def has_unsure_label(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         or _starts_before_plate(pixels, words, bar.um)
         or _has_other_words(pixels, bar, words, bar.um)
         or has_speck_for_point(pixels, bar, words)
+        or has_part_of_fraction(pixels, bar, words)
         or _is_outvoted(pixels, bar, words, bar.um)
     )
 
@@ -361,6 +362,39 @@ def has_speck_for_point(pixels: NDArray[np.uint8], bar: FoundBar, words: Box) ->
         if between and y1 - foot > _OFF_FOOT * high and low < _OF_COMMA * wide:
             text = read_words(pixels, words)
             return text is not None and any(sign in text.words for sign in ".,·")
+    return False
+
+
+def has_part_of_fraction(pixels: NDArray[np.uint8], bar: FoundBar, words: Box) -> bool:
+    """Return whether a raised small digit or a slash is before a number or where it begins.
+
+    "¾" is read as "4" or "3", with its slash or its numerator as a part of that digit or as none; a
+    stacked "½" as "2": it begins above and ends below the letters of its unit.
+    """
+    if bar.number >= 10 or bar.number != int(bar.number):
+        return False
+    x0, y0, x1, y1 = words
+    high = y1 - y0
+    ink = build_label(pixels, words, Length(bar.um, bar.label, 0.0, 1.0)).ink
+    around = (max(0, x0 - 2 * high), max(0, y0 - high), x1, min(len(pixels), y1 + high // 2))
+    letters = _list_letters(pixels, around, ink, widest=2 * _WIDEST_M)
+    row = [box for box in letters if box[0] > x0 + _OF_DIGIT * high and y0 - 2 <= box[1] < y1 - 2]
+    foot = float(np.median([box[3] for box in row] or [y1]))
+    top = float(np.median([box[1] for box in row] or [y0]))
+    below = foot + (foot - top) * (9 if bar.label.endswith("µm") else 0.25)  # a µ is lower itself
+    tall = foot - min([y0, *(box[1] for box in row)])
+    for a0, b0, a1, b1 in letters:
+        level = min(b1, foot) - max(b0, y0) > _OF_POINT / 2 * tall
+        near = x0 - _OF_POINT * high <= a1 and a0 <= x0 + _OF_POINT * high
+        if not (near and level) or overlap((a0, b0, a1, b1), bar.line) > 0:
+            continue
+        crosses = a0 < x0 - 0.15 * high and x0 + 1 < a1 <= x0 + high and b1 - b0 < 1.6 * high
+        before = -1 <= x0 - a1 <= 0.25 * high and b1 - b0 > _OF_DIGIT * tall
+        small = _OF_POINT * tall < b1 - b0 < 0.8 * tall
+        raised = foot - b1 > (0.5 if bar.label.endswith("µm") else 0.25) * tall
+        stacked = b1 > below and b0 < top - 0.25 * (foot - top)
+        if crosses or before or stacked or (small and raised):
+            return True
     return False
 
 

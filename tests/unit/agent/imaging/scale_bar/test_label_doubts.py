@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from drawn.graphics import fonts
 from drawn.words import draw_steel, write
+from PIL import Image, ImageDraw, ImageFont
 
 from agent.imaging.scale_bar.bars.line import FoundBar
 from agent.imaging.scale_bar.detect import find_graphics
@@ -55,6 +59,32 @@ def test_a_bar_whose_words_are_two_numbers_states_none_of_them():
             bars = find_graphics(write(pixels, words, (300, 420), WHITE)).bars
 
             assert [bar.um for bar in bars if bar.um is not None] == [], (words, plate)
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "size"),
+    [
+        ("¼ mm", "STIXGeneralBol", 18),
+        ("¼ mm", "STIXGeneralBol", 24),
+        ("¾ mm", "STIXGeneral", 34),
+        ("¾ mm", "STIXGeneralBol", 18),
+        ("¾ mm", "STIXGeneral", 18),
+        ("4 mm", "STIXGeneral", 18),
+        ("4 mm", "STIXGeneralBol", 24),
+    ],
+)
+def test_a_fraction_of_one_glyph_is_no_number_in_any_font(words, name, size):
+    pixels = draw_steel(low=60, high=110)
+    pixels[380:470, 180:420] = BLACK
+    pixels[448:452, 200:400] = pixels[442:458, 200:204] = pixels[442:458, 396:400] = WHITE
+    image = Image.fromarray(pixels)
+    letters = ImageFont.truetype(str(Path(fonts()[0]).with_name(f"{name}.ttf")), size)
+    ImageDraw.Draw(image).text((300, 412), words, fill=WHITE, font=letters, anchor="mm")
+
+    bars = find_graphics(np.array(image)).bars
+
+    stated = [bar.um for bar in bars if bar.um is not None]
+    assert stated == ([4000.0] if words == "4 mm" else [])
 
 
 @pytest.mark.parametrize(("foot", "is_speck"), [(131, False), (135, True)])
