@@ -119,7 +119,7 @@ def _compute_middle(plane: Plane, dot: Ticks) -> float:
     left = max(0, x - 1)
     rows = plane[y : y + h, left : x + w + 1].astype(np.float32).mean(axis=0)
     ink = rows - rows.min()
-    return left + float(ink @ np.arange(len(ink)) / max(1.0, float(ink.sum())))
+    return float(left) + float(ink @ np.arange(len(ink)) / max(1.0, float(ink.sum())))
 
 
 def _build_from_row(plane: Plane, ticks: Ticks) -> Line | None:
