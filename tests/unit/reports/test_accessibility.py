@@ -174,6 +174,13 @@ def test_a_narrow_page_has_no_grave_fault(lab, axe, tab, address):
         tab.goto(address + path)
         assert grave(axe, tab) == [], path
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390, path
+    for path, parts, least_px in (
+        ("/setup/taxonomy", ".sizes input:not([type=hidden])", 150),
+        ("/needles", "form[action='/needles/next'] button", 140),
+    ):
+        tab.goto(address + path)
+        widths = tab.eval_on_selector_all(parts, "parts => parts.map(part => part.offsetWidth)")
+        assert min(widths) >= least_px, (path, widths)
 
 
 def test_the_order_desk_has_no_grave_fault(lab, axe, tab):
