@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from drawn.graphics import fonts
 from drawn.words import draw_steel, write
+from folders import SHARED_DATA
 from PIL import Image, ImageDraw, ImageFont
 
 from agent.imaging.scale_bar.bars.line import FoundBar
@@ -85,6 +87,17 @@ def test_a_fraction_of_one_glyph_is_no_number_in_any_font(words, name, size):
 
     stated = [bar.um for bar in bars if bar.um is not None]
     assert stated == ([4000.0] if words == "4 mm" else [])
+
+
+def test_a_bright_carbide_before_a_number_is_no_slash_of_a_fraction():
+    path = SHARED_DATA / "drawn_by_others" / "bars" / "b0160_powerpoint.jpg"
+    if not path.is_file():
+        pytest.skip("the picture is not here")
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+
+    bars = find_graphics(np.ascontiguousarray(pixels)).bars
+
+    assert [bar.um for bar in bars] == [5.0]
 
 
 @pytest.mark.parametrize(("foot", "is_speck"), [(131, False), (135, True)])
