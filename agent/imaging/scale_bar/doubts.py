@@ -388,8 +388,10 @@ def has_part_of_fraction(pixels: NDArray[np.uint8], bar: FoundBar, words: Box) -
         near = x0 - _OF_POINT * high <= a1 and a0 <= x0 + _OF_POINT * high
         if not (near and level) or overlap((a0, b0, a1, b1), bar.line) > 0:
             continue
-        slim = a1 - a0 < 1.3 * (b1 - b0) < 1.3 * 1.6 * high  # else no slash
-        crosses = slim and a0 < x0 - 0.15 * high and x0 + 1 < a1 <= x0 + high
+        if a1 - a0 >= 1.3 * (b1 - b0):
+            continue  # texture: digits and slashes are no wider
+        slanted = 0.5 * (b1 - b0) < min(a1 - a0, 0.8 * high)  # a slash; a 1 is not
+        crosses = slanted and a0 < x0 - 0.15 * high and x0 + 1 < a1 <= x0 + high
         before = -1 <= x0 - a1 <= 0.25 * high and b1 - b0 > _OF_DIGIT * tall
         small = _OF_POINT * tall < b1 - b0 < 0.8 * tall
         raised = foot - b1 > (0.5 if bar.label.endswith("µm") else 0.25) * tall

@@ -123,9 +123,14 @@ def _compute_middle(plane: Plane, dot: Ticks) -> float:
 
 
 def _build_from_row(plane: Plane, ticks: Ticks) -> Line | None:
-    """Return the ruler among ticks that begin or end on one row, or None."""
+    """Return the ruler among ticks that begin or end on one row, or None.
+
+    Between its first and last tick there may be squares; a row of squares alone is one of dots.
+    """
     run = _find_even_run(ticks) if len(ticks) >= _LEAST_TICKS else ticks
-    return _measure_comb(plane, run) if len(run) >= _LEAST_TICKS else None
+    if len(run) < _LEAST_TICKS or np.any(run[[0, -1], 3] <= run[[0, -1], 2] + 1):
+        return None
+    return _measure_comb(plane, run)
 
 
 def _mask_uprights(plane: Plane) -> Plane:
@@ -180,7 +185,7 @@ def _detect_ticks(mask: Plane, tops: NDArray[np.intp], feet: NDArray[np.intp]) -
     mask[~near] = 0
     stats = find_parts(mask)
     w, h, area = stats[:, 2], stats[:, 3], stats[:, 4]
-    slender = ((w <= _THIN) & (h > w + 1)) | ((w <= _WIDEST) & (h >= 2 * w))  # squares are dots
+    slender = (w <= _THIN) | ((w <= _WIDEST) & (h >= 2 * w))  # squares are dashes
     return _join_parts(stats[slender & (h >= 5) & (h <= _TALLEST) & (area >= 0.6 * w * h)])
 
 

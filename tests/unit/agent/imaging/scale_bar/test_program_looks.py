@@ -56,6 +56,17 @@ def test_a_ruler_of_thick_ticks_is_read_between_its_outer_ones():
     assert (bar.um, bar.line_px) == (100.0, pytest.approx(244, abs=0.5))
 
 
+def test_squares_between_taller_ticks_are_steps_of_a_ruler():
+    pixels = draw_steel()
+    pixels[420:480] = BLACK
+    for number, x in enumerate(range(300, 521, 22)):
+        pixels[436 : 445 if number % 5 == 0 else 441, x : x + 5] = WHITE
+
+    [bar] = find_graphics(write(pixels, "5 µm", (500, 464), WHITE, size=18)).bars
+
+    assert (bar.um, bar.line_px) == (5.0, pytest.approx(222.5, abs=0.5))
+
+
 def draw_dots(starts_x, words, at, *, wide=4):
     """Draw a band with a row of dots and words around a point."""
     pixels = draw_steel()
