@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from agent.imaging.crop import (
-    Crop,
-    SpecimenArea,
-    crop,
-    public_id,
-)
+from agent.imaging.crop import Crop, SpecimenArea, crop, public_id
 from agent.imaging.pool import WALL_CLOCK, CropPool, encode_landmarks, is_worker_killed
 from agent.imaging.readers.metadata import Scale
 from agent.imaging.readers.read import Limits, read

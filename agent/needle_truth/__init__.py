@@ -21,13 +21,7 @@ from agent.needle_truth.calibration import (
     needle_calibration,
     withdraw_calibration,
 )
-from agent.needle_truth.comparison import (
-    Agreement,
-    LengthPair,
-    Place,
-    Ratio,
-    compare_needles,
-)
+from agent.needle_truth.comparison import Agreement, LengthPair, Place, Ratio, compare_needles
 
 __all__ = [
     "WANTED_FIELDS",

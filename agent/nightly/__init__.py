@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from agent.nightly.facts.collect import night_settings
 from agent.nightly.facts.snapshot import NightFacts, NightSettings
-from agent.nightly.page.embedded_images import (
-    describe_map,
-    get_palette,
-)
+from agent.nightly.page.embedded_images import describe_map, get_palette
 from agent.nightly.page.micrograph_cards import build_card
 from agent.nightly.page.micrograph_rows import add_needles
 from agent.nightly.page.verdict import build_digest

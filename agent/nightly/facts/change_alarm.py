@@ -18,10 +18,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import (
-    date,
-    datetime,
-)
+from datetime import date, datetime
 from hashlib import sha256
 from typing import NamedTuple
 

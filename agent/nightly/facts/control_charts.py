@@ -23,10 +23,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import (
-    date,
-    datetime,
-)
+from datetime import date, datetime
 from itertools import pairwise
 from math import sqrt
 from statistics import fmean

@@ -19,14 +19,7 @@ from agent.orders.judge.permissions import is_hidden
 from agent.settings import PROCESS_COLUMNS
 from agent.site_time import local
 from agent.store import NEEDLES_MESSAGE, MicrographView, Store, StoredStrangeness
-from reports import (
-    FieldNeedles,
-    Picture,
-    decimal,
-    marked,
-    needle_lengths_chart,
-    ngettext,
-)
+from reports import FieldNeedles, Picture, decimal, marked, needle_lengths_chart, ngettext
 from reports import gettext as _
 
 KEPT_BINS = 40

@@ -10,13 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from agent.errors import UsageError
-from agent.store.bundles.rollout_plan import (
-    HostState,
-    Ring,
-    RingRules,
-    RolloutState,
-    assign_rings,
-)
+from agent.store.bundles.rollout_plan import HostState, Ring, RingRules, RolloutState, assign_rings
 from agent.store.engine import AgentIdentity
 from agent.store.evidence import audit_log
 from agent.store.sites.sites import RETIRED

@@ -11,12 +11,7 @@ from sqlalchemy import ColumnElement, Select, column, false, func, or_, table, t
 from sqlmodel import Session, col, select
 
 from agent.store.engine import AgentIdentity
-from agent.store.orders.unread_names import (
-    NamedOrder,
-    find_listed_again,
-    find_renamed,
-    may_name,
-)
+from agent.store.orders.unread_names import NamedOrder, find_listed_again, find_renamed, may_name
 from agent.store.sites.sites import list_readings
 from agent.store.tables import ContentRow, PathRow, SiteRow, SourceRow
 from agent.store.work.file_states import (

@@ -12,22 +12,11 @@ from starlette.concurrency import run_in_threadpool
 
 from agent.orders.judge.assessed import Assessed, OrderPolicy
 from agent.orders.judge.assessment import assess
-from agent.orders.lead_acts import (
-    LeadAct,
-    PossibleAct,
-    carry_out,
-    list_possible_acts,
-    needs_lead,
-)
+from agent.orders.lead_acts import LeadAct, PossibleAct, carry_out, list_possible_acts, needs_lead
 from agent.orders.statements.order_json import order_to_json
 from agent.web import cookies
 from agent.web.authentication import ROLE, signing_name, who_is
-from agent.web.context import (
-    LONGEST_NAME,
-    UNKNOWN_ORDER,
-    WebContext,
-    order_rules,
-)
+from agent.web.context import LONGEST_NAME, UNKNOWN_ORDER, WebContext, order_rules
 from agent.web.forms import read_stripped_form
 from agent.web.orders.order_fields import order_href
 from agent.web.pages import request_name

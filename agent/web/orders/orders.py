@@ -23,12 +23,7 @@ from agent.orders.facts.specimen_facts import Conformity, FieldDecision, FieldFa
 from agent.orders.judge.assessed import Assessed, AssessedSpecimen
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.next_step import NextStep, find_next_step
-from agent.orders.judge.permissions import (
-    find_hidden,
-    leave_unsaid,
-    list_left,
-    require_may_assign,
-)
+from agent.orders.judge.permissions import find_hidden, leave_unsaid, list_left, require_may_assign
 from agent.orders.lead_acts import decide_places, dismiss_stray
 from agent.orders.statements.customer_report import find_statement, render_customer_report
 from agent.orders.statements.statement import plain

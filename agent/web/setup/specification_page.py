@@ -24,9 +24,7 @@ from agent.errors import AgentError, UsageError
 from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.judge.assessment import find_material
 from agent.orders.judge.limit import Direction, find_bound, has_sizes, limit_at
-from agent.orders.lead_acts import (
-    list_judged_by,
-)
+from agent.orders.lead_acts import list_judged_by
 from agent.orders.specifications.class_texts import choose_title, label_of, name_subtype
 from agent.orders.specifications.specification import (
     KEYS,
@@ -36,19 +34,11 @@ from agent.orders.specifications.specification import (
     iter_changes,
     iter_faults,
 )
-from agent.orders.specifications.specification_history import (
-    find_taken_back,
-    sign_specifications,
-)
+from agent.orders.specifications.specification_history import find_taken_back, sign_specifications
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import who_is
-from agent.web.context import (
-    UNKNOWN_ORDER,
-    UnknownMicrographError,
-    WebContext,
-    order_rules,
-)
+from agent.web.context import UNKNOWN_ORDER, UnknownMicrographError, WebContext, order_rules
 from agent.web.forms import read_stripped_form
 from agent.web.models.model_acts import signed
 from agent.web.orders.order_acts import is_sent_by_lead

@@ -13,14 +13,7 @@ from hypothesis import strategies as st
 from watchdog.events import FileClosedEvent
 
 from agent.settings import Source
-from agent.watch import (
-    Kind,
-    ListedFile,
-    Provenance,
-    SourceWatcher,
-    StabilityTracker,
-    classify_name,
-)
+from agent.watch import Kind, ListedFile, Provenance, SourceWatcher, StabilityTracker, classify_name
 from agent.watch.fs_events import (
     EventListener,
     EventsUnavailableError,
