@@ -25,8 +25,8 @@ their clustering, a specimen then counts once. MEASURED: `tests/bench/gate.py`."
 
 _PRIOR_IMAGES = 4.0
 """Times the square root of n: weight, in images, of the prior that each image agrees completely or
-not at all. MEASURED on populations of two to fourteen raters and two to nine classes: with a factor
-of 2 coverage falls to 90 % at 100 images."""
+not at all. MEASURED: `tests/bench/kappas.py`; with a factor of 2 coverage falls to 90 % at 100
+images."""
 
 _ZERO = 1e-9
 
@@ -273,7 +273,7 @@ def agreement_interval(
         1998, Survey Methodology 24:193), so that n unanimous images are n successes. The variance
         is the jackknife's, which includes the estimation of the chance agreement, averaged with
         that of images that agree completely or not at all, weighted as 4 sqrt(n) images, because
-        few images do not show how much images differ. MEASURED (as `test_coefficients.py`): covers
+        few images do not show how much images differ. MEASURED (`tests/bench/kappas.py`): covers
         the true value in at least 93 % of the draws in every population from 5 images on; a
         percentile bootstrap of kappa at 10 images in 64 % on average.
     """

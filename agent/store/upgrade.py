@@ -21,8 +21,8 @@ from agent.store import engine as engines
 
 EVERY_S = 10.0
 ROWS_PER_S = 300_000
-"""Rows that a step passes in a second: a third of the 0.9 million MEASURED with SQLite and short
-rows on two busy cores; a lab's rows are longer."""
+"""Rows that a step passes in a second: a third of the 0.9 million that `tests/bench/upgrade.py`
+measured with SQLite and short rows on two busy cores; a lab's rows are longer."""
 LEAST_S = 2.0
 
 

@@ -32,7 +32,7 @@ Position = Mapping[str, int]
 LEAST_LIKE = 0.25
 """Least correlation of two planes of one place.
 
-MEASURED on real and drawn fields: one place blurred by 16 px of 645 at least 0.5, by 24 px 0.25.
+MEASURED by `tests/bench/planes.py`: one place blurred by 16 px of 645 at least 0.5, by 24 px 0.25.
 """
 
 _AREA = 400 * 300  # pixels in which planes are compared
