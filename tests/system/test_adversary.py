@@ -171,11 +171,9 @@ def bench(tmp_path, capsys):
 
 
 @pytest.fixture
-def ordering(tmp_path, capsys):
-    ordering = OrderingLab(tmp_path, capsys)
+def ordering(ordering, tmp_path):
     (tmp_path / "specifications.toml").write_text(DEMAND, encoding="utf-8")
-    yield ordering
-    ordering.store.close()
+    return ordering
 
 
 def fine(ordering, **given):

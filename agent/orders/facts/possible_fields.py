@@ -403,10 +403,10 @@ def list_possible_orders(store: Store, public_ids: Collection[str]) -> dict[str,
     shots = store.order_changes.list_shots_between(min(times) - NEARBY, max(times) + NEARBY)
     orders = (store.orders.order(number) for number in sorted({shot.order for shot in shots}))
     possible: dict[str, list[str]] = {}
-    for order in orders:
-        possible_fields = find_possible(store, order, strays, slips=False).fields if order else {}
-        for public_id in possible_fields.keys() & {own.view.id for own in strays}:
-            possible.setdefault(public_id, []).append(order.number if order else "")
+    for order in filter(None, orders):
+        fields = find_possible(store, order, strays, slips=False).fields
+        for public_id in fields.keys() & {own.view.id for own in strays}:
+            possible.setdefault(public_id, []).append(order.number)
     return possible
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 
 from agent.files.whole_file import open_regular
@@ -26,6 +26,7 @@ from agent.watch.listing import locate
 PLACE = ("order", "specimen", "preparation", "field")
 """Columns that name where a field belongs; the other process data only describe it."""
 SIDECARS = ("{stem}.json", "{name}.json", "{stem}.txt", "{name}.txt", "{stem}.ini")
+NOTE_SUFFIXES = {PurePath(name).suffix for name in SIDECARS}
 SIDECAR_BYTES = 64_000
 NO_SUCH_NAME = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EISDIR})
 """Faults that will be the same the next time: there is no note of this name."""
@@ -262,7 +263,7 @@ class WaitingNotes:
         """
         names, since = self._store.unread_names, now - timedelta(days=1)
         for note in names.list_notes(after=self._after_note, since=since, limit=AT_MOST):
-            is_note = note.relative.lower().endswith((".json", ".txt", ".ini"))
+            is_note = PurePath(note.relative.lower()).suffix in NOTE_SUFFIXES
             for content, relative, is_being_read in (
                 names.list_read_before(note) if is_note and not note.noted else ()
             ):

@@ -171,32 +171,13 @@ class UnreadNames(Repository):
 
     def list_waiting(self, *, after: int, limit: int) -> list[WaitingFile]:
         """Return waiting files of watched folders, by number, from the one after `after` on."""
-        wanted = (
-            select(ContentRow, SourceRow, PathRow.relative)
-            .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
-            .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
-            .where(
-                ContentRow.site_id == self._whose.site_id,
-                col(ContentRow.state).in_(WAITING),
-                ContentRow.origin == "watch",
-                col(ContentRow.id) > after,
-                col(PathRow.replaced_at).is_(None),
-                col(PathRow.gone_at).is_(None),
-            )
-            .order_by(col(ContentRow.id))
-            .limit(limit)
+        return self._list(
+            col(ContentRow.state).in_(WAITING),
+            col(ContentRow.origin) == "watch",
+            col(PathRow.replaced_at).is_(None),
+            after=after,
+            limit=limit,
         )
-        with reading(self._engine) as session:
-            return [
-                WaitingFile(
-                    content.id,
-                    source.name,
-                    Path(source.folder),
-                    relative,
-                    dict(content.noted),
-                )
-                for content, source, relative in session.exec(wanted)
-            ]
 
     def list_notes(self, *, after: int, since: datetime, limit: int) -> list[WaitingFile]:
         """Return files of watched folders that are no pictures and that no order was read from.
@@ -206,17 +187,24 @@ class UnreadNames(Repository):
             since: Only those listed since then.
             limit: At most so many.
         """
+        return self._list(
+            col(ContentRow.state) == State.IGNORED,
+            col(ContentRow.code) == NOT_A_PICTURE,
+            col(ContentRow.first_seen_at) >= since,
+            after=after,
+            limit=limit,
+        )
+
+    def _list(self, *demands: ColumnElement[bool], after: int, limit: int) -> list[WaitingFile]:
         wanted = (
             select(ContentRow, SourceRow, PathRow.relative)
             .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
             .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
             .where(
                 ContentRow.site_id == self._whose.site_id,
-                ContentRow.state == State.IGNORED,
-                ContentRow.code == NOT_A_PICTURE,
                 col(ContentRow.id) > after,
-                col(ContentRow.first_seen_at) >= since,
                 col(PathRow.gone_at).is_(None),
+                *demands,
             )
             .order_by(col(ContentRow.id))
             .limit(limit)
@@ -234,9 +222,6 @@ class UnreadNames(Repository):
             Number of the content, its name below the source, and whether it is still being read.
         """
         stem = note.relative.rpartition(".")[0]
-        listed_at = (
-            select(ContentRow.first_seen_at).where(ContentRow.id == note.content).scalar_subquery()
-        )
         wanted = (
             select(ContentRow, PathRow.relative)
             .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
@@ -255,11 +240,11 @@ class UnreadNames(Repository):
             )
         )
         with reading(self._engine) as session:
-            at = session.exec(select(listed_at)).one()
+            listed_at = session.get_one(ContentRow, note.content).first_seen_at
             return [
                 (content.duplicate_of or content.id, relative, content.done_at is None)
                 for content, relative in session.exec(wanted)
-                if content.done_at is None or content.done_at - LATE <= at
+                if content.done_at is None or content.done_at - LATE <= listed_at
             ]
 
     def note(self, named: Mapping[int, Mapping[str, str]]) -> None:
