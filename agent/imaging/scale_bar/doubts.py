@@ -379,24 +379,20 @@ def has_part_of_fraction(pixels: NDArray[np.uint8], bar: FoundBar, words: Box) -
     around = (max(0, x0 - 2 * high), max(0, y0 - high), x1, min(len(pixels), y1 + high // 2))
     letters = _list_letters(pixels, around, ink, widest=2 * _WIDEST_M)
     row = [box for box in letters if box[0] > x0 + _OF_DIGIT * high and y0 - 2 <= box[1] < y1 - 2]
-    foot = float(np.median([box[3] for box in row] or [y1]))
-    top = float(np.median([box[1] for box in row] or [y0]))
-    below = foot + (foot - top) * (9 if bar.label.endswith("µm") else 0.25)  # a µ is lower itself
+    _, top, _, foot = max(row, key=lambda box: box[2], default=words)  # the m; a µ is lower
     tall = foot - min([y0, *(box[1] for box in row)])
     for a0, b0, a1, b1 in letters:
-        level = min(b1, foot) - max(b0, y0) > _OF_POINT / 2 * tall
-        near = x0 - _OF_POINT * high <= a1 and a0 <= x0 + _OF_POINT * high
-        if not (near and level) or overlap((a0, b0, a1, b1), bar.line) > 0:
+        is_level = min(b1, foot) - max(b0, y0) > _OF_POINT / 2 * tall
+        is_near = x0 - _OF_POINT * high <= a1 and a0 <= x0 + _OF_POINT * high
+        is_wide = a1 - a0 >= 1.3 * (b1 - b0)  # texture: digits and slashes are no wider
+        if is_wide or not (is_near and is_level) or overlap((a0, b0, a1, b1), bar.line) > 0:
             continue
-        if a1 - a0 >= 1.3 * (b1 - b0):
-            continue  # texture: digits and slashes are no wider
         slanted = 0.5 * (b1 - b0) < min(a1 - a0, 0.8 * high)  # a slash; a 1 is not
         crosses = slanted and a0 < x0 - 0.15 * high and x0 + 1 < a1 <= x0 + high
-        before = -1 <= x0 - a1 <= 0.25 * high and b1 - b0 > _OF_DIGIT * tall
-        small = _OF_POINT * tall < b1 - b0 < 0.8 * tall
-        raised = foot - b1 > (0.5 if bar.label.endswith("µm") else 0.25) * tall
-        stacked = b1 > below and b0 < top - 0.25 * (foot - top)
-        if crosses or before or stacked or (small and raised):
+        raised = _OF_POINT * tall < b1 - b0 < 0.8 * tall and foot - b1 > 0.25 * tall
+        beyond = 0.25 * (foot - top)
+        stacked = b1 > foot + beyond and b0 < top - beyond
+        if crosses or raised or stacked:
             return True
     return False
 

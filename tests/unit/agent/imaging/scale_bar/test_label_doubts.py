@@ -71,6 +71,8 @@ def test_a_bar_whose_words_are_two_numbers_states_none_of_them():
         ("¾ mm", "STIXGeneral", 34),
         ("¾ mm", "STIXGeneralBol", 18),
         ("¾ mm", "STIXGeneral", 18),
+        ("½ µm", "DejaVuSansMono", 24),
+        ("¼ µm", "DejaVuSansMono-Bold", 24),
         ("4 mm", "STIXGeneral", 18),
         ("4 mm", "STIXGeneralBol", 24),
     ],
