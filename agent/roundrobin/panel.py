@@ -223,14 +223,14 @@ def image_results(panel: Panel) -> list[ImageResult]:
 
 def _image(panel: Panel, image: int) -> ImageResult:
     answers = [panel.answers[rater, image] for rater in list_raters(panel, image)]
-    told = [answer for answer in answers if answer.has_code]
-    votes = Counter(code for answer in told if (code := panel.code(answer)))
+    coded = [answer for answer in answers if answer.has_code]
+    votes = Counter(code for answer in coded if (code := panel.code(answer)))
     return ImageResult(
         number=image,
         reference=panel.reference.get(image),
         model=panel.model.get(image),
         majority=panel.majority(image, Level.CODE),
         votes=dict(sorted(votes.items(), key=lambda vote: (-vote[1], vote[0]))),
-        untold=len(answers) - len(told),
-        criteria=dict(Counter(answer.criterion for answer in told)),
+        untold=len(answers) - len(coded),
+        criteria=dict(Counter(answer.criterion for answer in coded)),
     )
