@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from model.data.dataset import Example, folds, validate_examples
 from model.errors import ModelError
 from model.evaluation.metrics import macro_f1
+from model.networks.linear_probe import ProbeData, fit_head, prepare_logistic
 from model.networks.schemes import CODE, Scheme, softmax
 from model.progress import Progress
 from model.taxonomy import Taxonomy
@@ -173,7 +174,6 @@ def _score(
     tested: NDArray[np.intp],
 ) -> tuple[float, float, float]:
     """Return accuracy and macro-F1 of our heads, and the accuracy of logistic regression."""
-    from model.networks.linear_probe import ProbeData, fit_head  # noqa: PLC0415 - PyTorch
     from model.training.heads import assign_folds  # noqa: PLC0415 - PyTorch
 
     own = [examples[row] for row in learned]
@@ -202,22 +202,8 @@ def predict_logistic(
     classes: int,
 ) -> NDArray[np.float64]:
     """Return the probabilities of logistic regression (C = 1) on standardised features, (n, k)."""
-    import torch  # noqa: PLC0415 - seconds of import
-
     centre, deviation = learned.mean(0), learned.std(0) + 1e-9
-    x = torch.from_numpy((learned - centre) / deviation).double()
-    y = torch.from_numpy(labels)
-    weight = torch.zeros(x.shape[1], classes, dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=300, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(x @ weight + bias, y, reduction="sum")
-        total: torch.Tensor = loss + 0.5 * (weight**2).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        return total
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    other = torch.from_numpy((tested - centre) / deviation).double()
-    return softmax((other @ weight + bias).detach().numpy())
+    targets = np.eye(classes)[labels]
+    x = (learned - centre).astype(np.float64) / deviation
+    weight, bias = prepare_logistic(x, targets)(np.ones(len(x)), 0.5)
+    return softmax((tested - centre) / deviation @ weight.T + bias)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from model.networks.schemes import SUBTYPE, Head, Scheme, soft_targets
 
@@ -72,25 +73,33 @@ def fit_head(
     classes = scheme.heads()[name]
     targets = np.array([_find_target(scheme, name, code) for code in data.codes], dtype=np.intp)
 
-    def fit_on(images: NDArray[np.bool_], options: _FitOptions) -> _LinearModel:
-        """Fit on the rows of the selected images that have a class in this head."""
-        rows = images[data.images] & (targets[data.images] >= 0)
+    @cache
+    def fit_without(fold: int | None) -> Callable[[_FitOptions], _LinearModel]:
+        """Return what fits to the images of the other folds that have a class in this head."""
+        images = targets >= 0
+        if fold is not None and data.folds is not None:
+            images &= data.folds != fold
+        rows = images[data.images]
         labels = targets[data.images[rows]]
         smoothed = _smooth_targets(labels, len(classes), name, ordinal=ordinal)
-        counts = data.counts[data.images[rows]] * class_weights(labels, options.weighting)[labels]
         x = data.embeddings[rows].astype(np.float64)
-        centre, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
-        weight, bias = _logistic(
-            (x - centre) / spread, smoothed, counts / counts.sum(), options.penalty
-        )
-        return _LinearModel(weight / spread, bias, centre)
+        # Divided by the root of their number, one range of penalties suits features of any number.
+        centre, spread = x.mean(axis=0), (x.std(axis=0) + 1e-6) * np.sqrt(x.shape[1])
+        minimise = prepare_logistic((x - centre) / spread, smoothed)
 
-    all_images = np.ones(len(targets), dtype=bool)
+        def fit(options: _FitOptions) -> _LinearModel:
+            counts = data.counts[data.images[rows]]
+            counts = counts * class_weights(labels, options.weighting)[labels]
+            weight, bias = minimise(counts / counts.sum(), options.penalty)
+            return _LinearModel(weight / spread, bias, centre)
+
+        return fit
+
     weightings = _WEIGHTINGS if imbalance == "auto" else (imbalance,)
     options, out_of_fold = _FitOptions(_DEFAULT_PENALTY, weightings[0]), np.zeros((0, len(classes)))
     if data.folds is not None:
-        options, out_of_fold = _select_options(data, targets, len(classes), fit_on, weightings)
-    final = fit_on(all_images, options)
+        options, out_of_fold = _select_options(data, targets, len(classes), fit_without, weightings)
+    final = fit_without(None)(options)
     if len(out_of_fold):
         # Images without a class in this head are in no training fold, so any fit is out of fold.
         others = targets < 0
@@ -120,7 +129,7 @@ def _select_options(
     data: ProbeData,
     targets: NDArray[np.intp],
     classes: int,
-    fit_on: Callable[[NDArray[np.bool_], _FitOptions], _LinearModel],
+    fit_without: Callable[[int], Callable[[_FitOptions], _LinearModel]],
     weightings: Sequence[str],
 ) -> tuple[_FitOptions, NDArray[np.float64]]:
     """Return the options with the lowest out-of-fold loss, and the out-of-fold logits under them.
@@ -133,7 +142,7 @@ def _select_options(
     penalties = [(penalty, weightings[0]) for penalty in _PENALTIES]
     for penalty, weighting in [*penalties, *((0.0, weighting) for weighting in weightings[1:])]:
         options = _FitOptions(penalty or best_options.penalty, weighting)
-        logits = _compute_out_of_fold_logits(data, targets, classes, fit_on, options)
+        logits = _compute_out_of_fold_logits(data, targets, classes, fit_without, options)
         predicted = ~np.isnan(logits).any(axis=1)
         if not predicted.any():
             continue
@@ -147,7 +156,7 @@ def _compute_out_of_fold_logits(
     data: ProbeData,
     targets: NDArray[np.intp],
     classes: int,
-    fit_on: Callable[[NDArray[np.bool_], _FitOptions], _LinearModel],
+    fit_without: Callable[[int], Callable[[_FitOptions], _LinearModel]],
     options: _FitOptions,
 ) -> NDArray[np.float64]:
     """Return the (images, classes) out-of-fold logits; NaN where the other folds lack a class."""
@@ -161,7 +170,7 @@ def _compute_out_of_fold_logits(
             continue
         held_out = np.isin(targets, taught) & (folds == fold)
         if len(taught) == targets.max() + 1 and held_out.any():
-            logits[held_out] = fit_on(folds != fold, options).logits(plain[held_out])
+            logits[held_out] = fit_without(int(fold))(options).logits(plain[held_out])
     return logits
 
 
@@ -231,37 +240,55 @@ def _smooth_targets(
     return smoothed.astype(np.float64)
 
 
-def _logistic(
-    x: NDArray[np.float64],
-    targets: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    penalty: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Minimise the weighted cross-entropy plus L2 penalty by L-BFGS.
+def prepare_logistic(
+    x: NDArray[np.float64], targets: NDArray[np.float64]
+) -> Callable[[NDArray[np.float64], float], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return what minimises the weighted cross-entropy plus L2 penalty, by L-BFGS.
 
-    Features are divided by the square root of their number, so that one range of penalties suits
-    embeddings of any dimension.
+    It works on the coordinates of the features along their singular vectors, in which the Hessian
+    is nearly diagonal, so that one decomposition serves every weighting and penalty.
+
+    Args:
+        x: (n, c) features.
+        targets: (n, k) probabilities of the classes, which sum to 1.
 
     Returns:
-        (k, c) weights and (k,) biases.
+        A function of (n,) weights in the sum and of the penalty on the sum of squared weights of
+        the features; it returns (k, c) weights of the features and (k,) biases.
     """
-    root = np.sqrt(x.shape[1])
-    features, soft_labels = torch.from_numpy(x / root), torch.from_numpy(targets)
-    counts = torch.from_numpy(weights)
-    weight = torch.zeros(targets.shape[1], x.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(targets.shape[1], dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=120, line_search_fn="strong_wolfe")
+    left, lengths, basis = np.linalg.svd(x, full_matrices=False)
+    kept = lengths > lengths.max() * 1e-9
+    coordinates, lengths, basis = left[:, kept] * lengths[kept], lengths[kept], basis[kept]
+    shape = len(lengths) + 1, targets.shape[1]
 
-    def closure() -> float:
-        optimizer.zero_grad()
-        log_probabilities = torch.log_softmax(features @ weight.T + bias, dim=1)
-        cross_entropy = -(counts * (soft_labels * log_probabilities).sum(1)).sum()
-        loss = cross_entropy + penalty * (weight**2).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
+    def minimise(
+        weights: NDArray[np.float64], penalty: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        # A probability p curves the loss by p (1 - p), at most a quarter.
+        unit = 1 / np.sqrt(0.25 * weights.mean() * lengths**2 + 2 * penalty)[:, None]
+        scaled, penalties = coordinates * unit.T, penalty * unit**2
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return (weight.detach() / root).numpy(), bias.detach().numpy()
+        def compute_loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            weight, bias = np.split(flat.reshape(shape), [-1])
+            logits = scaled @ weight + bias
+            logits -= logits.max(axis=1, keepdims=True)
+            odds = np.exp(logits)
+            sums = odds.sum(axis=1, keepdims=True)
+            losses = ((np.log(sums) - logits) * targets).sum(axis=1)
+            slopes = (odds / sums - targets) * weights[:, None]
+            slope = np.vstack([scaled.T @ slopes + 2 * penalties * weight, slopes.sum(axis=0)])
+            return float(weights @ losses + (penalties * weight**2).sum()), slope.ravel()
+
+        found = minimize(
+            compute_loss,
+            np.zeros(shape[0] * shape[1]),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 500, "maxcor": 20, "ftol": 1e-11, "gtol": 1e-6},
+        ).x.reshape(shape)
+        return (found[:-1] * unit).T @ basis, found[-1]
+
+    return minimise
 
 
 def _cross_entropy(logits: NDArray[np.float64], labels: NDArray[np.intp]) -> float:

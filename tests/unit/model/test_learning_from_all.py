@@ -13,7 +13,7 @@ from agent.retrain.label_suggestions import clean_labels
 from agent.retrain.training_set import Collected
 from model import Classifier, evaluate, read_manifest
 from model.bundle import load_bundle, read_training_labels
-from model.networks.linear_probe import ProbeData, fit_head
+from model.networks.linear_probe import ProbeData, fit_head, prepare_logistic
 from model.networks.schemes import Scheme, softmax
 
 CONTROL = ("G7-03", "B8-04")
@@ -133,3 +133,28 @@ def test_class_weights_are_chosen_by_what_images_of_other_groups_lose():
 
     assert losses["auto"] <= min(losses["sqrt"], losses["none"], losses["oversample"]) + 0.02
     assert losses["auto"] < losses["oversample"]
+
+
+@pytest.mark.parametrize("penalty", [1e-2, 3e-6])
+@pytest.mark.parametrize(("rows", "columns"), [(12, 40), (200, 3)])
+def test_no_change_of_a_fitted_head_lowers_its_loss(rows, columns, penalty):
+    rng = np.random.default_rng(0)
+    x = rng.normal(0.0, [0.01, *[1.0] * (columns - 1)], (rows, columns))
+    targets = rng.dirichlet(np.ones(3), rows)
+    weights = rng.uniform(0.1, 1.0, rows) / rows
+
+    weight, bias = prepare_logistic(x, targets)(weights, penalty)
+
+    shares = softmax(x @ weight.T + bias)
+    slopes = (shares - targets) * weights[:, None]
+    assert np.abs(slopes.T @ x + 2 * penalty * weight).max() < 1e-5
+    assert np.abs(slopes.sum(axis=0)).max() < 1e-5
+
+
+def test_features_that_are_all_alike_give_the_shares_of_the_classes():
+    targets = np.eye(2)[[0, 0, 0, 1]]
+
+    weight, bias = prepare_logistic(np.zeros((4, 5)), targets)(np.full(4, 0.25), 1e-4)
+
+    assert np.array_equal(weight, np.zeros((2, 5)))
+    assert softmax(bias[None])[0] == pytest.approx([0.75, 0.25], abs=1e-4)
