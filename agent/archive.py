@@ -203,7 +203,7 @@ class Archive:
         start = self._originals(sha256) / sha256
         if any(start.parent.glob(f"{sha256}*")):
             return True
-        return self.mirror is not None and self.mirror.is_known(start, start=True)
+        return self.mirror is not None and self.mirror.is_known(start)
 
     # --- reading ---
 

@@ -12,7 +12,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,30 +40,6 @@ class DamagedObjectError(OSError, AgentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """How an object storage is reached.
-
-    Args:
-        url: "s3://bucket" or "s3://bucket/prefix".
-        endpoint: Address of a server of the lab, "" for Amazon's.
-        credentials: Path of an AWS credentials file (its section "default"), "" for the usual
-            places: environment, then the files of the account that the agent runs as.
-        certificate: Path of the PEM file that the server's certificate is checked with, "" for the
-            system's.
-    """
-
-    url: str
-    endpoint: str = ""
-    credentials: str = ""
-    certificate: str = ""
-
-    @property
-    def root(self) -> str:
-        """Bucket and prefix, without a slash at the end."""
-        return self.url.removeprefix(SCHEME).strip("/")
-
-
-@dataclass(frozen=True, slots=True)
 class ObjectFacts:
     """What is known of an object without reading it.
 
@@ -82,33 +58,38 @@ class ObjectFacts:
 class Bucket:
     """The objects of one data folder; safe to share between threads.
 
+    Every method raises `ObjectsUnavailableError` where the storage does not answer, refuses, or has
+    no such bucket.
+
     Args:
-        access: How it is reached.
+        url: "s3://bucket" or "s3://bucket/prefix".
+        endpoint: Address of a server of the lab, "" for Amazon's.
+        credentials: Path of an AWS credentials file (its section "default"), "" for the usual
+            places: environment, then the files of the account that the agent runs as.
+        certificate: Path of the PEM file that the server's certificate is checked with, "" for the
+            system's.
     """
 
-    def __init__(self, access: Access) -> None:
-        self.access = access
+    def __init__(
+        self, url: str, endpoint: str = "", credentials: str = "", certificate: str = ""
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.endpoint, self.credentials, self.certificate = endpoint, credentials, certificate
+        self.name, _, prefix = self.url.removeprefix(SCHEME).partition("/")
+        self.prefix = f"{prefix}/" if prefix else ""
         self._lock = threading.Lock()
         self._client: Any = None
         self._silent_until_s = 0.0
         self._silence = ""
 
-    # --- objects ---
-
     def find(self, name: str) -> ObjectFacts | None:
-        """Return what is known of an object, None if there is none.
-
-        Raises:
-            ObjectsUnavailableError: The storage does not answer, or refuses.
-        """
-        bucket, key = self._split(name)
+        """Return what is known of an object, None if there is none."""
         try:
-            with self._connection() as client:
-                head = client.head_object(Bucket=bucket, Key=key)
+            head = self._request("head_object", Key=self.prefix + name)
         except FileNotFoundError:
             return None
-        noted = str(head.get("Metadata", {}).get(HASH, ""))
-        return ObjectFacts(int(head["ContentLength"]), noted, str(head.get("ETag", "")).strip('"'))
+        etag = str(head.get("ETag", "")).strip('"')
+        return ObjectFacts(int(head["ContentLength"]), _read_note(head), etag)
 
     def confirm(self, name: str, facts: ObjectFacts, path: Path, sha256: str) -> bool:
         """Return whether the storage has the right bytes now, by what it made of them itself.
@@ -122,33 +103,26 @@ class Bucket:
             sha256: Of the bytes.
 
         Raises:
-            FileNotFoundError: There is no such object any more.
-            ObjectsUnavailableError: The storage does not answer, or refuses.
+            FileNotFoundError: There is no such object or file any more.
         """
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False))
-        return facts.etag == digest.hexdigest() or self._copy(name, None) == sha256
+        return facts.etag == digest.hexdigest() or self.compute_hash(name) == sha256
 
     def store(self, name: str, path: Path) -> ObjectFacts:
         """Store a file, and compare what the storage then has with it.
 
         Raises:
-            ObjectsUnavailableError: The storage does not answer, refuses, or has other bytes.
             OSError: The file cannot be read.
         """
         sent = ObjectFacts(path.stat().st_size, compute_hash(path))
-        bucket, key = self._split(name)
         with path.open("rb") as file:
-            try:
-                with self._connection() as client:
-                    client.put_object(
-                        Bucket=bucket, Key=key, Body=file, Metadata={HASH: sent.sha256}
-                    )
-            except FileNotFoundError as error:
-                raise _lack_bucket(bucket) from error
+            self._request(
+                "put_object", Key=self.prefix + name, Body=file, Metadata={HASH: sent.sha256}
+            )
         if (stored := self.find(name)) != sent:
             raise ObjectsUnavailableError(
-                f"{self._name_object(name)} was stored as {stored}, sent was {sent}"
+                f"{self.url}/{name} was stored as {stored}, sent was {sent}"
             )
         return sent
 
@@ -166,157 +140,124 @@ class Bucket:
         Raises:
             FileNotFoundError: There is no such object.
             DamagedObjectError: Its bytes are not those that were stored.
-            ObjectsUnavailableError: The storage does not answer, or refuses.
         """
-        wanted = sha256 or self._get_facts(name).sha256
-        found = ""
+        actual = ""
 
         def fill(file: BinaryIO) -> bool:
-            nonlocal found
-            found = self._copy(name, file)
-            return found == wanted or not wanted
+            nonlocal actual
+            noted, actual = self._copy(name, file)
+            return actual == (sha256 or noted or actual)
 
         if not write_from(path, fill):
             raise DamagedObjectError(
-                f"{self._name_object(name)}: the object storage has other bytes than were sent"
+                f"{self.url}/{name}: the object storage has other bytes than were sent"
             )
-        return found
+        return actual
 
     def compute_hash(self, name: str) -> str:
         """Return the SHA-256 of the bytes of an object, read through once.
 
         Raises:
             FileNotFoundError: There is no such object.
-            ObjectsUnavailableError: The storage does not answer, or refuses.
         """
-        self._get_facts(name)
-        return self._copy(name, None)
+        return self._copy(name, None)[1]
 
     def delete(self, name: str) -> None:
-        """Delete an object; none of that name is no fault.
-
-        Raises:
-            ObjectsUnavailableError: The storage does not answer, or refuses.
-        """
-        bucket, key = self._split(name)
-        try:
-            with self._connection() as client:
-                client.delete_object(Bucket=bucket, Key=key)
-        except FileNotFoundError:
-            self.list_names(name)  # raises where the bucket is missing, not the object
+        """Delete an object; none of that name is no fault."""
+        with suppress(FileNotFoundError):
+            self._request("delete_object", Key=self.prefix + name)
 
     def list_names(self, start: str) -> list[str]:
-        """Return the names of all objects that begin so, in their order.
-
-        Raises:
-            ObjectsUnavailableError: The storage does not answer, refuses, or has no such bucket.
-        """
-        return [name for name, _size in self.list_sizes(start)]
-
-    def list_sizes(self, start: str) -> list[tuple[str, int]]:
-        """Return name and size of all objects that begin so, in their order.
-
-        Raises:
-            ObjectsUnavailableError: The storage does not answer, refuses, or has no such bucket.
-        """
-        bucket, key = self._split(start)
-        found: list[tuple[str, int]] = []
+        """Return the names of all objects that begin so, in their order."""
+        names: list[str] = []
         after: dict[str, str] = {}
-        lead = len(self._split("")[1])
         while True:
-            try:
-                with self._connection() as client:
-                    page = client.list_objects_v2(Bucket=bucket, Prefix=key, **after)
-            except FileNotFoundError as error:
-                raise _lack_bucket(bucket) from error
+            page = self._request("list_objects_v2", Prefix=self.prefix + start, **after)
             token = page.get("NextContinuationToken")
             if "Name" not in page or (page.get("IsTruncated") and token in {None, *after.values()}):
                 raise ObjectsUnavailableError(
-                    f"{self._name_object(start)}: what was answered is no whole list"
+                    f"{self.url}/{start}: what was answered is no whole list"
                 )
-            found += [
-                (entry["Key"][lead:], int(entry["Size"])) for entry in page.get("Contents", ())
-            ]
+            names += [entry["Key"].removeprefix(self.prefix) for entry in page.get("Contents", ())]
             if not page.get("IsTruncated"):
-                return found
-            after = {"ContinuationToken": token}
+                return names
+            after = {"ContinuationToken": str(token)}
 
     # --- the storage ---
 
-    def _get_facts(self, name: str) -> ObjectFacts:
-        facts = self.find(name)
-        if facts is None:
-            raise FileNotFoundError(f"{self._name_object(name)}: there is no such object")
-        return facts
-
-    def _copy(self, name: str, file: BinaryIO | None) -> str:
-        """Read an object through; return the hash of its bytes."""
-        digest = hashlib.sha256()
-        bucket, key = self._split(name)
+    def _request(self, operation: str, **arguments: Any) -> dict[str, Any]:
         with self._connection() as client:
-            remote = client.get_object(Bucket=bucket, Key=key)["Body"]
-            for piece in remote.iter_chunks(PIECE_BYTES):
+            answer: dict[str, Any] = getattr(client, operation)(Bucket=self.name, **arguments)
+            return answer
+
+    def _copy(self, name: str, file: BinaryIO | None) -> tuple[str, str]:
+        """Read an object through; return the hash that it says it has, and that of its bytes."""
+        digest = hashlib.sha256()
+        with self._connection() as client:
+            answer = client.get_object(Bucket=self.name, Key=self.prefix + name)
+            for piece in answer["Body"].iter_chunks(PIECE_BYTES):
                 digest.update(piece)
                 if file is not None:
                     _write(file, piece)
-        return digest.hexdigest()
-
-    def _split(self, name: str) -> tuple[str, str]:
-        bucket, _, prefix = self.access.root.partition("/")
-        return bucket, f"{prefix}/{name}" if prefix else name
-
-    def _name_object(self, name: str) -> str:
-        return f"{SCHEME}{self.access.root}/{name}"
+        return _read_note(answer), digest.hexdigest()
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
-        """Return the connection; errors become `ObjectsUnavailableError`, except a missing file."""
+        """Yield the client; errors become `ObjectsUnavailableError`, except a missing object."""
         if time.monotonic() < self._silent_until_s:
             raise ObjectsUnavailableError(self._silence)
-        client = self._connect()
-        try:
-            yield client
-        except ObjectsUnavailableError:
-            raise
-        except _collect_faults() as error:
-            if _is_missing(error):
-                raise FileNotFoundError(f"{SCHEME}{self.access.root}: {error}") from error
-            sentence = f"{SCHEME}{self.access.root} does not answer: {_shorten(error)}"
-            self._silence, self._silent_until_s = sentence, time.monotonic() + REST_S
-            raise ObjectsUnavailableError(sentence) from error
-
-    def _connect(self) -> Any:
         with self._lock:
             if self._client is None:
-                self._client = _open_client(self.access)
-            return self._client
+                self._client = self._connect()
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - of the extra
 
+        try:
+            yield self._client
+        except ObjectsUnavailableError:
+            raise
+        except (OSError, BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError):
+                self._raise_missing(error)
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            self._silence = f"{self.url} does not answer: {reason}"
+            self._silent_until_s = time.monotonic() + REST_S
+            raise ObjectsUnavailableError(self._silence) from error
 
-def _open_client(access: Access) -> Any:
-    try:
-        import boto3  # noqa: PLC0415 - an extra
-        from botocore.config import Config  # noqa: PLC0415 - comes with it
-    except ImportError as error:
-        raise SetupError(
-            "[store] objects names an object storage, but what speaks with it is not installed: "
-            "pip install martensight[s3]."
-        ) from error
-    # Storages other than Amazon's know bucket names in paths, and not all newer checksums.
-    config = Config(
-        connect_timeout=CONNECT_S,
-        read_timeout=READ_S,
-        retries={"total_max_attempts": 2, "mode": "standard"},
-        s3={"addressing_style": "path" if access.endpoint else "auto"},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=access.endpoint or None,
-        verify=access.certificate or None,
-        config=config,
-        **_read_credentials(access.credentials),
-    )
+    def _raise_missing(self, error: Any) -> None:
+        """Raise where the storage answered that it has no such object, or no such bucket."""
+        answer = error.response
+        if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") != NOT_FOUND:
+            return
+        is_bucket = answer.get("Error", {}).get("Code") == "NoSuchBucket"
+        if is_bucket or error.operation_name in {"PutObject", "ListObjectsV2"}:
+            raise ObjectsUnavailableError(f"there is no bucket {self.name!r}") from error
+        raise FileNotFoundError(f"{self.url}: {error}") from error
+
+    def _connect(self) -> Any:
+        try:
+            import boto3  # noqa: PLC0415 - an extra
+            from botocore.config import Config  # noqa: PLC0415 - comes with it
+        except ImportError as error:
+            raise SetupError(
+                "[store] objects names an object storage, but what speaks with it is not "
+                "installed: pip install martensight[s3]."
+            ) from error
+        # Storages other than Amazon's know bucket names in paths, and not all newer checksums.
+        config = Config(
+            connect_timeout=CONNECT_S,
+            read_timeout=READ_S,
+            retries={"total_max_attempts": 2, "mode": "standard"},
+            s3={"addressing_style": "path" if self.endpoint else "auto"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self.endpoint or None,
+            verify=self.certificate or None,
+            config=config,
+            **_read_credentials(self.credentials),
+        )
 
 
 def _read_credentials(path: str) -> dict[str, str]:
@@ -329,13 +270,9 @@ def _read_credentials(path: str) -> dict[str, str]:
         return {}
     file = configparser.ConfigParser(interpolation=None)
     try:
-        with open(path, encoding="utf-8-sig") as opened:  # noqa: PTH123 - the path is a setting
-            file.read_file(opened)
+        file.read_string(Path(path).read_text("utf-8-sig"))
         section = file["default"]
-        return {
-            "aws_access_key_id": section["aws_access_key_id"],
-            "aws_secret_access_key": section["aws_secret_access_key"],
-        }
+        return {key: section[key] for key in ("aws_access_key_id", "aws_secret_access_key")}
     except (OSError, ValueError, configparser.Error, KeyError) as error:
         raise SetupError(
             f"[store] objects_credentials: {path} cannot be used ({type(error).__name__}); "
@@ -343,16 +280,8 @@ def _read_credentials(path: str) -> dict[str, str]:
         ) from error
 
 
-def _collect_faults() -> tuple[type[BaseException], ...]:
-    import botocore.exceptions  # noqa: PLC0415 - comes with the extra
-
-    return OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
-
-
-def _is_missing(error: BaseException) -> bool:
-    """Return whether the storage answered that it has no such object or bucket."""
-    answer = getattr(error, "response", {}).get("ResponseMetadata", {})
-    return isinstance(error, FileNotFoundError) or answer.get("HTTPStatusCode") == NOT_FOUND
+def _read_note(answer: dict[str, Any]) -> str:
+    return str(answer.get("Metadata", {}).get(HASH, ""))
 
 
 def _write(file: BinaryIO, piece: bytes) -> None:
@@ -362,11 +291,3 @@ def _write(file: BinaryIO, piece: bytes) -> None:
         raise ObjectsUnavailableError(
             f"{file.name} cannot be written ({error.strerror})"
         ) from error
-
-
-def _lack_bucket(name: str) -> ObjectsUnavailableError:
-    return ObjectsUnavailableError(f"there is no bucket {name!r}")
-
-
-def _shorten(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

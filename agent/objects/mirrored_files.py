@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import queue
 import re
 import threading
 import time
@@ -12,13 +11,12 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from agent.files.whole_file import PART
 from agent.objects.bucket import Bucket, ObjectsUnavailableError
-from agent.objects.upload_index import Uploaded, UploadIndex
+from agent.objects.upload_index import PRUNED, Uploaded, UploadIndex
 
 # --- bound how long a page waits for the object storage, which goes on fetching what it needs -----
 # A page sets the time until which its requests may wait. A request that takes longer goes on in a
@@ -27,7 +25,7 @@ from agent.objects.upload_index import Uploaded, UploadIndex
 
 Result = TypeVar("Result")
 THREADS: Final = 8
-MOST_KEPT: Final = 1000
+MOST_KEPT: Final = 200
 """Requests that wait, run or have an answer that no page has read yet; more are not begun."""
 KEPT_S: Final = 60.0
 """An answer that no page has read for so long is forgotten: the file may have changed."""
@@ -40,11 +38,7 @@ class BeingFetchedError(ObjectsUnavailableError):
 
 @contextmanager
 def waiting_at_most(seconds: float) -> Iterator[None]:
-    """Bound how long all requests to object storages of this context wait together.
-
-    Args:
-        seconds: From now on.
-    """
+    """Bound how long all requests to object storages of this context wait together, from now on."""
     token = _until_s.set(time.monotonic() + seconds)
     try:
         yield
@@ -52,13 +46,10 @@ def waiting_at_most(seconds: float) -> Iterator[None]:
         _until_s.reset(token)
 
 
-@dataclass(slots=True, eq=False)
-class _Read:
-    """One read: how it is done, what it returns, and when it ended (s, monotonic)."""
+class _Read(Future[Any]):
+    """What a read returns, and when it ended (s, monotonic)."""
 
-    call: Callable[[], Any]
-    future: Future[Any] = field(default_factory=Future)
-    end_s: float = math.inf
+    end_s = math.inf
 
 
 class BackgroundReads:
@@ -70,9 +61,8 @@ class BackgroundReads:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: queue.SimpleQueue[_Read] = queue.SimpleQueue()
+        self._turns = threading.Semaphore(THREADS)
         self._reads: dict[str, _Read] = {}
-        self._threads = 0
 
     def run(self, name: str, call: Callable[[], Result]) -> Result:
         """Return what a read returns, at once where this context waits without end.
@@ -89,11 +79,11 @@ class BackgroundReads:
         if until_s is None:
             return call()
         read = self._start(name, call)
-        if read and wait_for([read.future], max(0.0, until_s - time.monotonic())).done:
+        if read and wait_for([read], max(0.0, until_s - time.monotonic())).done:
             with self._lock:
                 if self._reads.get(name) is read:  # not another page's, begun since
                     del self._reads[name]
-            return cast("Result", read.future.result())
+            return cast("Result", read.result())
         raise BeingFetchedError(f"{name} is being fetched from the object storage")
 
     def _start(self, name: str, call: Callable[[], Any]) -> _Read | None:
@@ -103,38 +93,27 @@ class BackgroundReads:
             self._reads = {
                 name: read for name, read in self._reads.items() if read.end_s >= oldest_s
             }
-            if name in self._reads:
-                return self._reads[name]
-            if len(self._reads) >= MOST_KEPT:
-                return None
-            read = self._reads[name] = _Read(call)
-            self._waiting.put(read)
-            if self._threads < min(THREADS, len(self._reads)):
-                self._threads += 1
-                threading.Thread(target=self._work, name="object reads", daemon=True).start()
-            return read
+            if name not in self._reads and len(self._reads) < MOST_KEPT:
+                read = self._reads[name] = _Read()
+                threading.Thread(target=self._work, args=(read, call), daemon=True).start()
+            return self._reads.get(name)
 
-    def _work(self) -> None:
-        while True:
-            read = self._waiting.get()
+    def _work(self, read: _Read, call: Callable[[], Any]) -> None:
+        with self._turns:
             try:
-                answer = read.call()
+                answer = call()
             except Exception as error:  # noqa: BLE001 - raised again where the result is read
-                read.end_s = time.monotonic()
-                read.future.set_exception(error)
+                read.set_exception(error)
             else:
-                read.end_s = time.monotonic()
-                read.future.set_result(answer)
+                read.set_result(answer)
+        read.end_s = time.monotonic()
 
 
 # --- find, fetch and delete single files of a data folder that an object storage has, too ---------
 
 
-PICTURES: Final = ("crops", "originals")
-"""Folders that may be removed from the disk in part."""
-KEPT: Final = ("statements", "bundles", "reports")
 FEATURES: Final = "kept-features"
-FOLDERS: Final = (*PICTURES, *KEPT, FEATURES)
+FOLDERS: Final = ("crops", "originals", "statements", "bundles", "reports", FEATURES)
 BUNDLE_FILE: Final = "bundle.json"
 _PART_OF_NAME = re.compile(r"(?!\.)[\w.,=+@()# -]{1,200}(?<![. ])")
 _DEEPEST: Final = 6
@@ -143,22 +122,19 @@ _DEEPEST: Final = 6
 class MirroredFiles:
     """The data folder of one agent and its object storage; safe to share between threads.
 
+    A method that needs the storage raises `ObjectsUnavailableError` where it does not answer.
+
     Args:
         folder: The data folder.
         bucket: The storage.
-        index: What is known of both.
     """
 
-    def __init__(self, folder: Path, bucket: Bucket, index: UploadIndex) -> None:
-        self.folder, self.bucket, self.index = folder, bucket, index
+    def __init__(self, folder: Path, bucket: Bucket) -> None:
+        self.folder, self.bucket, self.index = folder, bucket, UploadIndex(folder)
         self._reads = BackgroundReads()
 
     def has(self, path: Path) -> bool:
-        """Return whether a file of the data folder exists, on the disk or in the storage.
-
-        Raises:
-            ObjectsUnavailableError: It is not on the disk, and the storage does not answer.
-        """
+        """Return whether a file of the data folder exists, on the disk or in the storage."""
         if path.is_file():
             return True
         name = self.name_of(path)
@@ -168,15 +144,9 @@ class MirroredFiles:
             name, lambda: self._find_remote(name)
         )
 
-    def is_known(self, path: Path, *, start: bool = False) -> bool:
-        """Return whether a file is known to be in the storage; no request is sent.
-
-        Args:
-            path: The file.
-            start: The path may be the beginning of its name.
-        """
-        name = self.name_of(path)
-        return bool(self.index.list_start(name) if start else self.index.find(name))
+    def is_known(self, start: Path) -> bool:
+        """Return whether a file whose path begins so is known to be in the storage, unasked."""
+        return bool(self.index.list_start(self.name_of(start)))
 
     def fetch(self, path: Path) -> None:
         """Fetch a file from the storage unless it is on the disk.
@@ -184,7 +154,6 @@ class MirroredFiles:
         Raises:
             FileNotFoundError: It is nowhere, or was deleted.
             DamagedObjectError: The storage has other bytes than were stored.
-            ObjectsUnavailableError: The storage does not answer.
         """
         if not path.is_file():
             name = self.name_of(path)
@@ -196,31 +165,23 @@ class MirroredFiles:
         sha256 = self.bucket.fetch(name, path, sha256=known.sha256 if known else "")
         if self.index.is_doomed(name) or (known and self.index.find(name) is None):
             # Since then pruned, or to be sent again: the next round knows by the database.
-            self.index.record_read_act(0)
+            self.index.record_compared(PRUNED, 0)
             return
         facts = path.stat()
-        self.index.record(
-            Uploaded(name, facts.st_size, facts.st_mtime_ns, sha256, is_local=True),
-            used_s=time.time(),
-        )
+        self.index.record(Uploaded(name, facts.st_size, facts.st_mtime_ns, sha256, is_local=True))
 
     def compute_hash(self, path: Path) -> str:
         """Return the SHA-256 of a file that is only in the storage, read through once.
 
         Raises:
             FileNotFoundError: It is nowhere.
-            ObjectsUnavailableError: The storage does not answer.
         """
         name = self.name_of(path)
         self._refuse_doomed(name)
         return self.bucket.compute_hash(name)
 
     def list_start(self, start: Path) -> list[Path]:
-        """Return the files whose path begins so, on the disk or in the storage.
-
-        Raises:
-            ObjectsUnavailableError: The storage does not answer.
-        """
+        """Return the files whose path begins so, on the disk or in the storage."""
         beginning = self.name_of(start)
         local = [path for path in start.parent.glob(f"{start.name}*") if path.is_file()]
         doomed = set(self.index.list_doomed())
@@ -234,13 +195,8 @@ class MirroredFiles:
         return sorted({*local, *remote})
 
     def find_start(self, start: Path) -> Path | None:
-        """Return the first file whose path begins so, without a request if one is known.
-
-        Raises:
-            ObjectsUnavailableError: None is known, and the storage does not answer.
-        """
-        known = self.index.list_start(self.name_of(start))
-        if known:
+        """Return the first file whose path begins so, without a request if one is known."""
+        if known := self.index.list_start(self.name_of(start)):
             return self.folder / min(known)
         return next(iter(self.list_start(start)), None)
 
@@ -260,11 +216,7 @@ class MirroredFiles:
             self.delete_remote(name)
 
     def delete_remote(self, name: str) -> None:
-        """Delete an object that is recorded as to be deleted.
-
-        Raises:
-            ObjectsUnavailableError: The storage does not answer.
-        """
+        """Delete an object that is recorded as to be deleted."""
         self.bucket.delete(name)
         self.index.record_deleted(name)
 
@@ -274,12 +226,9 @@ class MirroredFiles:
 
     def _find_remote(self, name: str) -> bool:
         facts = self.bucket.find(name)
-        if facts is None:
-            return False
-        self.index.record(
-            Uploaded(name, facts.size, 0, facts.sha256, is_local=False), used_s=time.time()
-        )
-        return True
+        if facts is not None:
+            self.index.record(Uploaded(name, facts.size, 0, facts.sha256, is_local=False))
+        return facts is not None
 
     def name_of(self, path: Path) -> str:
         """Return the name of a file in the storage: its path in the data folder, with "/"."""

@@ -8,28 +8,33 @@ by name.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+import time
+from contextlib import closing, suppress
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 log = structlog.get_logger()
 
 FILE: Final = "objects.sqlite"
+PRUNED: Final = "pruned"
+"""What is compared up to the number of the last act of pruning that was read."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS object (
     name TEXT PRIMARY KEY, size INTEGER NOT NULL, changed_ns INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, is_local INTEGER NOT NULL, used_s REAL NOT NULL,
-    is_own INTEGER NOT NULL
+    sha256 TEXT NOT NULL, is_local INTEGER NOT NULL, is_own INTEGER NOT NULL,
+    used_s REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS object_used ON object (is_local, used_s);
-CREATE TABLE IF NOT EXISTS scanned (folder TEXT PRIMARY KEY, changed_ns INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS compared (what TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS doomed (name TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS read_act (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER);
+CREATE TRIGGER IF NOT EXISTS object_doomed AFTER INSERT ON doomed
+BEGIN DELETE FROM object WHERE name = NEW.name; END;
 """
+_LOCAL_PICTURE: Final = "is_local = 1 AND (name GLOB 'crops/*' OR name GLOB 'originals/*')"
+_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Uploaded:
         sha256: Of its bytes.
         is_local: It is in the data folder, too.
         is_own: It was sent from this data folder.
+        used_s: When it was used last, seconds since 1970.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Uploaded:
     sha256: str
     is_local: bool
     is_own: bool = False
+    used_s: float = field(default_factory=time.time)
 
 
 class UploadIndex:
@@ -65,168 +72,103 @@ class UploadIndex:
 
     def find(self, name: str) -> Uploaded | None:
         """Return what is known of a name, None where nothing is."""
-        with self._open() as opened:
-            row = opened.execute(
-                "SELECT name, size, changed_ns, sha256, is_local, is_own FROM object "
-                "WHERE name = ?",
-                (name,),
-            ).fetchone()
-        return _make(row) if row else None
+        rows = self._run("SELECT * FROM object WHERE name = ?", name)
+        return Uploaded(*rows[0]) if rows else None
 
-    def list_folder(self, folder: str) -> dict[str, Uploaded]:
-        """Return what is known of the files right in a folder, by name."""
-        with self._open() as opened:
-            rows = opened.execute(
-                "SELECT name, size, changed_ns, sha256, is_local, is_own FROM object "
-                "WHERE name > ? AND name < ?",
-                (f"{folder}/", f"{folder}0"),  # "0" follows "/"
-            ).fetchall()
-        return {row[0]: _make(row) for row in rows}
-
-    def list_start(self, start: str) -> list[str]:
-        """Return the names that begin so."""
-        with self._open() as opened:
-            rows = opened.execute(
-                "SELECT name FROM object WHERE name >= ? AND name < ?",
-                (start, f"{start}\U0010ffff"),
-            ).fetchall()
-        return [name for (name,) in rows]
-
-    def record(self, uploaded: Uploaded, *, used_s: float) -> None:
-        """Record that a file is in the storage.
-
-        Args:
-            uploaded: The file.
-            used_s: When it was used last, seconds since 1970.
-        """
-        values = (
-            uploaded.name,
-            uploaded.size,
-            uploaded.changed_ns,
-            uploaded.sha256,
-            int(uploaded.is_local),
-            used_s,
-            int(uploaded.is_own),
+    def list_start(self, start: str) -> dict[str, Uploaded]:
+        """Return what is known of the names that begin so, by name."""
+        rows = self._run(
+            "SELECT * FROM object WHERE name >= ? AND name < ?", start, f"{start}\U0010ffff"
         )
-        with self._open() as opened:
-            opened.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        return {row[0]: Uploaded(*row) for row in rows}
+
+    def record(self, uploaded: Uploaded) -> None:
+        """Record that a file is in the storage."""
+        self._run("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?)", *astuple(uploaded))
 
     def record_removed(self, name: str) -> None:
         """Record that a file is in the storage alone."""
-        with self._open() as opened:
-            opened.execute("UPDATE object SET is_local = 0 WHERE name = ?", (name,))
+        self._run("UPDATE object SET is_local = 0 WHERE name = ?", name)
 
     def forget(self, name: str) -> None:
         """Forget a file, which is nowhere any more or has to be sent again."""
-        with self._open() as opened:
-            opened.execute("DELETE FROM object WHERE name = ?", (name,))
+        self._run("DELETE FROM object WHERE name = ?", name)
 
     def list_longest_unused(self, limit: int) -> list[Uploaded]:
-        """Return the local crops and originals that were not used for longest.
-
-        Args:
-            limit: How many at most.
-        """
-        with self._open() as opened:
-            rows = opened.execute(
-                "SELECT name, size, changed_ns, sha256, is_local, is_own FROM object "
-                "WHERE is_local = 1 AND (name GLOB 'crops/*' OR name GLOB 'originals/*') "
-                "ORDER BY used_s LIMIT ?",
-                (limit,),
-            ).fetchall()
-        return [_make(row) for row in rows]
+        """Return the local crops and originals that were not used for longest, so many at most."""
+        rows = self._run(
+            f"SELECT * FROM object WHERE {_LOCAL_PICTURE} ORDER BY used_s LIMIT ?",  # noqa: S608
+            limit,
+        )
+        return [Uploaded(*row) for row in rows]
 
     def measure_pictures(self) -> int:
         """Return the bytes of the local crops and originals."""
-        with self._open() as opened:
-            row = opened.execute(
-                "SELECT coalesce(sum(size), 0) FROM object WHERE is_local = 1 "
-                "AND (name GLOB 'crops/*' OR name GLOB 'originals/*')"
-            ).fetchone()
-        return int(row[0])
+        ((size,),) = self._run(
+            f"SELECT coalesce(sum(size), 0) FROM object WHERE {_LOCAL_PICTURE}"  # noqa: S608
+        )
+        return int(size)
 
     def measure(self) -> tuple[int, int, int]:
         """Return files in the storage, their bytes, and how many of these bytes are local too."""
-        with self._open() as opened:
-            files, size, local = opened.execute(
-                "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(size * is_local), 0) "
-                "FROM object"
-            ).fetchone()
+        ((files, size, local),) = self._run(
+            "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(size * is_local), 0) FROM object"
+        )
         return files, size, local
 
-    # --- folders that were looked through, and objects to be deleted ---
+    # --- how far the disk is compared with the storage, and objects to be deleted ---
 
-    def find_scan(self, folder: str) -> int:
-        """Return the change time (ns) that a folder had when it was looked through; 0 for never."""
-        with self._open() as opened:
-            row = opened.execute(
-                "SELECT changed_ns FROM scanned WHERE folder = ?", (folder,)
-            ).fetchone()
-        return int(row[0]) if row else 0
+    def find_compared(self, what: str) -> int:
+        """Return until when something is compared; 0 for never.
 
-    def record_scan(self, folder: str, changed_ns: int) -> None:
-        """Record that all files of a folder are sent that it had at this change time."""
-        with self._open() as opened:
-            opened.execute("INSERT OR REPLACE INTO scanned VALUES (?, ?)", (folder, changed_ns))
+        Args:
+            what: A folder, of which the change time (ns) is returned that it had when all its files
+                were sent; or `PRUNED`.
+        """
+        rows = self._run("SELECT until FROM compared WHERE what = ?", what)
+        return int(rows[0][0]) if rows else 0
 
-    def forget_scans(self) -> None:
-        """Forget which folders were looked through, so that each is compared once more."""
-        with self._open() as opened:
-            opened.execute("DELETE FROM scanned")
+    def record_compared(self, what: str, until: int) -> None:
+        """Record until when something is compared, as `find_compared` returns it."""
+        self._run("INSERT OR REPLACE INTO compared VALUES (?, ?)", what, until)
+
+    def forget_folders(self) -> None:
+        """Forget which folders were compared, so that each is compared once more."""
+        self._run("DELETE FROM compared WHERE what != ?", PRUNED)
 
     def doom(self, name: str) -> None:
-        """Record that an object is to be deleted."""
-        with self._open() as opened:
-            opened.execute("INSERT OR REPLACE INTO doomed VALUES (?)", (name,))
-            opened.execute("DELETE FROM object WHERE name = ?", (name,))
+        """Record that an object is to be deleted; nothing else is known of it any more."""
+        self._run("INSERT OR REPLACE INTO doomed VALUES (?)", name)
 
     def is_doomed(self, name: str) -> bool:
         """Return whether an object is still to be deleted."""
-        with self._open() as opened:
-            row = opened.execute("SELECT 1 FROM doomed WHERE name = ?", (name,)).fetchone()
-        return row is not None
+        return bool(self._run("SELECT 1 FROM doomed WHERE name = ?", name))
 
     def list_doomed(self) -> list[str]:
         """Return the objects that are still to be deleted."""
-        with self._open() as opened:
-            return [name for (name,) in opened.execute("SELECT name FROM doomed").fetchall()]
+        return [name for (name,) in self._run("SELECT name FROM doomed")]
 
     def record_deleted(self, name: str) -> None:
         """Record that an object was deleted."""
-        with self._open() as opened:
-            opened.execute("DELETE FROM doomed WHERE name = ?", (name,))
+        self._run("DELETE FROM doomed WHERE name = ?", name)
 
-    def find_read_act(self) -> int:
-        """Return the number of the last act of pruning that was read, 0 for none."""
-        with self._open() as opened:
-            row = opened.execute("SELECT number FROM read_act").fetchone()
-        return int(row[0]) if row else 0
+    def _run(self, statement: str, *values: object) -> list[Any]:
+        """Run a statement; return its rows. A damaged file is put aside, as if it were lost.
 
-    def record_read_act(self, number: int) -> None:
-        """Record that what was pruned up to this act of the audit log is deleted here, too."""
-        with self._open() as opened:
-            opened.execute("INSERT OR REPLACE INTO read_act VALUES (1, ?)", (number,))
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+        Raises:
+            OSError: The file cannot be used.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with closing(self._connect()) as opened, opened:
-                yield opened
-        except sqlite3.DatabaseError as error:
-            if _is_damage(error):
+        for _attempt in range(2):
+            try:
+                with closing(sqlite3.connect(self.path, timeout=30.0)) as opened, opened:
+                    opened.executescript(_TABLES)
+                    return opened.execute(statement, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGE:
+                    raise OSError(f"{self.path}: cannot be used ({error})") from error
                 self._put_aside(error)
-            raise OSError(f"{self.path}: cannot be used ({error})") from error
-
-    def _connect(self) -> sqlite3.Connection:
-        """Open the file with its tables; a damaged one is put aside, as if it were lost."""
-        try:
-            return _connect(self.path)
-        except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
-                raise
-            self._put_aside(error)
-        return _connect(self.path)
+        raise OSError(f"{self.path}: cannot be used (it is damaged again)")
 
     def _put_aside(self, error: sqlite3.DatabaseError) -> None:
         aside = self.path.with_name(f"{FILE}.damaged")
@@ -235,24 +177,3 @@ class UploadIndex:
             self.path.with_name(f"{FILE}{end}").unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             self.path.replace(aside)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    opened = sqlite3.connect(path, timeout=30.0)
-    try:
-        opened.executescript(_TABLES)
-    except BaseException:
-        opened.close()
-        raise
-    return opened
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-    }
-
-
-def _make(row: tuple[str, int, int, str, int, int]) -> Uploaded:
-    return Uploaded(row[0], row[1], row[2], row[3], is_local=bool(row[4]), is_own=bool(row[5]))

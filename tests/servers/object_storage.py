@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 import boto3
 
 from agent.archive import Archive
-from agent.objects import Access, Bucket, ObjectMirror, UploadIndex
+from agent.objects import Bucket, ObjectMirror
 
 Meddle = Callable[[str, str], tuple[int, bytes] | None]
 
@@ -54,14 +54,14 @@ def write_credentials(folder: Path) -> str:
 
 def connect(endpoint: str, url: str, credentials: str) -> Bucket:
     """Return a connection of its own."""
-    return Bucket(Access(url, endpoint, credentials))
+    return Bucket(url, endpoint, credentials)
 
 
 def open_client(bucket: Bucket) -> Any:
     """Return a client by which somebody else changes the objects."""
     return boto3.client(
         "s3",
-        endpoint_url=bucket.access.endpoint,
+        endpoint_url=bucket.endpoint,
         aws_access_key_id="other",
         aws_secret_access_key="secret",  # noqa: S106 - of a test
     )
@@ -69,7 +69,7 @@ def open_client(bucket: Bucket) -> Any:
 
 def open_pc(folder: Path, bucket: Bucket) -> Archive:
     """Return the archive of a PC whose data folder is the cache of a storage."""
-    return Archive(folder, ObjectMirror(folder, bucket, UploadIndex(folder)))
+    return Archive(folder, ObjectMirror(folder, bucket))
 
 
 def make_older(folder: Path, seconds: float = 10.0) -> None:

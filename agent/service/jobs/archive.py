@@ -157,7 +157,7 @@ class ObjectKeeper:
             return ""
         try:
             if self._is_first:  # clocks of shares may hide a change: compare all once per start
-                self._mirror.index.forget_scans()
+                self._mirror.index.forget_folders()
                 self._is_first = False
             done = self._mirror.run_round(
                 cache_bytes=self._cache_bytes,

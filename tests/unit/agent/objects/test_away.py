@@ -38,7 +38,7 @@ def lab(tmp_path):
     view = made.store.results.find(ids[0])
     for path in sorted(made.archive.folder.glob(f"crops/??/{view.sha256}-p0.*")):
         name = path.relative_to(made.archive.folder).as_posix()
-        made.archive.mirror.index.record(Uploaded(name, 1, 0, "", is_local=False), used_s=0.0)
+        made.archive.mirror.index.record(Uploaded(name, 1, 0, "", is_local=False))
         path.unlink()
     yield SimpleNamespace(lab=made, store=made.store, archive=made.archive, view=view)
     made.store.close()

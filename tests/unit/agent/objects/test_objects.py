@@ -137,9 +137,7 @@ def test_a_deleted_file_is_nowhere_also_if_the_storage_was_away(bucket, endpoint
     archive = open_pc(data, bucket)
     fill(archive)
     send(archive)
-    away = open_pc(
-        data, connect("http://127.0.0.1:9", bucket.access.url, bucket.access.credentials)
-    )
+    away = open_pc(data, connect("http://127.0.0.1:9", bucket.url, bucket.credentials))
 
     away.delete(archive.crop_path(SHA, 0))
     assert not away.has_crop(SHA, 0)
@@ -153,7 +151,7 @@ def test_a_deleted_file_is_nowhere_also_if_the_storage_was_away(bucket, endpoint
 def test_a_lab_works_on_while_the_storage_is_away(bucket, tmp_path) -> None:
     away = open_pc(
         tmp_path / "data",
-        connect("http://127.0.0.1:9", bucket.access.url, bucket.access.credentials),
+        connect("http://127.0.0.1:9", bucket.url, bucket.credentials),
     )
 
     fill(away)
@@ -329,8 +327,7 @@ def test_a_bucket_that_is_missing_is_no_empty_one(endpoint, tmp_path) -> None:
 
 def split_name(bucket, name: str) -> tuple[str, str]:
     """Return bucket and key of an object."""
-    of_bucket, _, prefix = bucket.access.root.partition("/")
-    return of_bucket, f"{prefix}/{name}"
+    return bucket.name, bucket.prefix + name
 
 
 def put(bucket, name: str, content: bytes, sha256: str = "") -> None:
@@ -352,7 +349,7 @@ def put_in_parts(bucket, name: str, content: bytes, sha256: str) -> None:
 
 def open_through(data: Path, bucket, endpoint: str) -> Archive:
     """Open the archive of a PC whose storage is behind another server."""
-    return open_pc(data, connect(endpoint, bucket.access.url, bucket.access.credentials))
+    return open_pc(data, connect(endpoint, bucket.url, bucket.credentials))
 
 
 def make_bundle(folder: Path, name: str = "20261101-0badcafe", *, files: int = 1) -> Path:
@@ -429,7 +426,7 @@ def test_a_file_that_came_without_an_index_leaves_the_disk_only_by_its_own_hash(
     assert crop.read_bytes() == good
 
 
-@pytest.mark.parametrize("kept", [0, 100, 5000], ids=["garbage", "short", "later"])
+@pytest.mark.parametrize("kept", [0, 100, 5000], ids=["garbage", "short", "a later page"])
 def test_a_damaged_index_is_put_aside_and_counts_as_lost(bucket, tmp_path, kept) -> None:
     archive = open_pc(tmp_path / "data", bucket)
     fill(archive)
@@ -438,9 +435,6 @@ def test_a_damaged_index_is_put_aside_and_counts_as_lost(bucket, tmp_path, kept)
     index = archive.mirror.index.path
     index.write_bytes(index.read_bytes()[:kept] + b"garbage!" * 3000)
 
-    if kept == 5000:  # damage of a later page is found when it is read
-        with pytest.raises(OSError, match="cannot be used"):
-            fill(archive, OTHER, seed=1)
     fill(archive, OTHER, seed=1)  # the lab works on
 
     assert send(archive).sent == 4
@@ -613,15 +607,8 @@ def test_a_storage_that_makes_no_md5_is_read_through_before_a_file_leaves(bucket
     archive = open_pc(tmp_path / "data", bucket)
     hashes = fill(archive)
     send(archive)
-    of_bucket, key = split_name(bucket, f"crops/ab/{SHA}-p0.png")
     content = archive.crop_path(SHA, 0).read_bytes()
-    files = open_client(bucket)  # in parts: the storage's mark is not the MD5
-    of = {"Bucket": of_bucket, "Key": key}
-    begun = files.create_multipart_upload(**of, Metadata={"sha256": hashes["crop"]})
-    of["UploadId"] = begun["UploadId"]
-    part = files.upload_part(**of, PartNumber=1, Body=content)
-    parts = [{"ETag": part["ETag"], "PartNumber": 1}]
-    files.complete_multipart_upload(**of, MultipartUpload={"Parts": parts})
+    put_in_parts(bucket, f"crops/ab/{SHA}-p0.png", content, hashes["crop"])
 
     assert archive.mirror.run_round(cache_bytes=1).removed == 4
     assert not archive.crop_path(SHA, 0).exists()

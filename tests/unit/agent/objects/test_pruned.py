@@ -136,7 +136,7 @@ def test_what_became_evidence_after_it_was_pruned_stays_and_is_sent_again(plant)
 
 
 def test_a_copy_that_was_fetched_before_the_storage_deleted_it_is_not_sent_again(plant) -> None:
-    access = plant.bucket.access
+    access = plant.bucket
     away = connect("http://127.0.0.1:9", access.url, access.credentials)
     files = tuple(map(plant.first.crop_path, [plant.old.sha256], [0]))
     maintenance.prune(
@@ -174,8 +174,7 @@ def test_what_is_pruned_while_a_slow_storage_sends_it_is_deleted_with_the_next_r
         return 200, content
 
     with serve_through(endpoint, prune_meanwhile) as behind:
-        access = bucket.access
-        page = open_pc(plant.other_folder, connect(behind, access.url, access.credentials))
+        page = open_pc(plant.other_folder, connect(behind, bucket.url, bucket.credentials))
         page.make_local(crop)
     plant.run(plant.other)
 
@@ -206,7 +205,7 @@ def test_an_original_that_is_pruned_leaves_the_other_pc(plant, tmp_path) -> None
 
 def test_a_database_that_was_restored_is_read_from_its_beginning(plant) -> None:
     plant.prune()
-    plant.other.mirror.index.record_read_act(10**6)  # of a later state of the database
+    plant.other.mirror.index.record_compared("pruned", 10**6)  # of a later state of the database
 
     plant.run(plant.other)
 
