@@ -277,6 +277,7 @@ MORE_ACTS: dict[str, str] = {
     "pixels.damaged": marked("damaged pixels found"),
     "scale.checked": marked("scale checked"),
     "scale_given.recorded": marked("scale entered by a reviewer"),
+    "scale_late.recorded": marked("a later file gives another scale"),
     "specification.seen": marked("specification seen first"),
     "statement.frozen": marked("statement made"),
     "statement.filed": marked("document of a statement filed"),

@@ -127,6 +127,12 @@ FOLDER_FLAGS = (
 )
 
 
+NO_SUCH_FILE = frozenset(
+    {errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EISDIR, errno.ENOENT, errno.ENOTDIR}
+)
+"""Faults of `open_regular` that will be the same the next time: there is no regular file."""
+
+
 def open_regular(path: Path, *, root: Path | None = None) -> BinaryIO:
     """Open a regular file for reading; its last part is not followed where it is a link.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from agent.imaging.readers.read import read_sidecar_scales
 from agent.orders.facts.place_check import PlaceCheck
 from agent.orders.facts.process_data import WaitingNotes
 from agent.pipeline.crop_triage import (
@@ -104,7 +105,7 @@ class Pipeline:
         self._on_stage, self._on_fate = on_stage, on_fate
         control_orders, by_name = frozenset(control), dict(sources or {})
         self._places = PlaceCheck(store, control_orders)
-        self._notes = WaitingNotes(store, by_name)
+        self._notes = WaitingNotes(store, by_name, read_sidecar_scales)
         self._reader = FileReader(store, pool, now, by_name, on_stage, has_sidecars=sidecars)
         self._router = BundleRouter(store, now, classifier, policy, earlier)
         self._archive = ResultArchive(

@@ -35,7 +35,7 @@ READ_HERE = frozenset(
 )
 """Readable extensions (some with the extra `vendor`); OME-TIFF is among `tif`."""
 NAMED_ONLY = frozenset(
-    "dm3 dm4 elid emd eds fdi gif hdr heic heif ims ipm jp2 j2k lsm mrc ndpi oib oif oir poir"  # noqa: SIM905
+    "dm3 dm4 elid emd eds fdi gif heic heif ims ipm jp2 j2k lsm mrc ndpi oib oif oir poir"  # noqa: SIM905
     " scn ser sis stk svs tvips vsi webp zvi".split()
 )
 """Pictures of microscopes and cameras without a reader: set aside as `unsupported` with a message,

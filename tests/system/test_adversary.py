@@ -1,5 +1,6 @@
 """No trick with names, notes, files, labels or dates makes a coarse order conform."""
 
+import errno
 import functools
 import io
 import os
@@ -15,12 +16,14 @@ import tifffile
 from labs.ordering import AT, SETTINGS, OrderingLab
 from labs.ordering import DEMAND as OF_THREE
 from servers.databases import tamper
+from servers.failing_share import FailingShare
 
 from agent.backup.verification import Outside, verify_trail
 from agent.demo.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, encode_landmarks, read
 from agent.orders.facts.process_data import collect_keys, read_notes
+from agent.orders.facts.scale_tracing import give_scale, propose_from_number
 from agent.service.composition import make_pipeline
 from agent.service.jobs.exchange import take_lists
 from agent.settings import read as read_settings
@@ -1220,6 +1223,77 @@ def test_a_scale_of_the_table_is_that_of_the_day_of_the_picture(bench, changed, 
 
     (view,) = bench.store.results.iter_all()
     assert view.um_per_px == um_per_px
+
+
+LATE_SCALES = {
+    ".txt": "Image Pixel Size = 0.4 um",
+    ".tif.txt": "um_per_px: 0.4",
+    ".hdr": "Image Pixel Size: 400 nm",
+    "-tif.hdr": "Image Pixel Size: 400 nm",
+    "_meta.xml": "<a>Image Pixel Size: 400 nm</a>",
+    ".cal.xml": "<a>Image Pixel Size: 400 nm</a>",
+}
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize("tail", LATE_SCALES)
+def test_a_scale_file_that_comes_after_its_picture_was_judged_holds_the_order_until_it_is_entered(
+    bench, tail, is_restarted
+):
+    path = bench.shoot("4711_01_1.tif")
+    pipeline = None if is_restarted else bench.pipeline()
+    bench.work(pipeline=pipeline)
+    before = bench.word()
+    bench.at = NEXT
+    path.with_name(f"4711_01_1{tail}").write_text(LATE_SCALES[tail], encoding="utf-8")
+    bench.work(pipeline=pipeline)
+
+    assert (before, bench.word()) == ("conforms", "undecided")
+    assert f"the file 4711_01_1{tail}, which came later, gives 0.4 µm per pixel" in bench.missing()
+    (view,) = bench.store.results.iter_all()
+    proposal = propose_from_number(0.2)
+    give_scale(bench.store, view, proposal, plausible=(0.01, 5), by="Ada", at=bench.at)
+    bench.work()
+
+    assert bench.word() == "conforms"
+
+
+def test_a_scale_file_that_is_written_again_after_its_picture_was_judged_holds_the_order(bench):
+    path = bench.shoot("4711_01_1.tif", note="um_per_px: 0.2")
+    bench.work()
+    before = bench.word()
+    bench.at = NEXT
+    path.with_suffix(".txt").write_text("um_per_px: 0.40", encoding="utf-8")
+    bench.work()
+
+    assert (before, bench.word()) == ("conforms", "undecided")
+
+
+def test_a_late_scale_file_that_agrees_or_names_no_scale_changes_nothing(bench):
+    path = bench.shoot("4711_01_1.tif")
+    bench.work()
+    bench.at = NEXT
+    path.with_suffix(".txt").write_text("um_per_px: 0.204", encoding="utf-8")
+    path.with_suffix(".xml").write_text("<a>Exposure 4 ms</a>", encoding="utf-8")
+    bench.work()
+
+    assert bench.word() == "conforms"
+
+
+@pytest.mark.parametrize("text", ["um_per_px: 0.4", "order: 4712"])
+def test_a_late_file_that_its_folder_does_not_give_for_now_is_read_in_a_later_round(bench, text):
+    path = bench.shoot("4711_01_1.tif")
+    pipeline = bench.pipeline()
+    bench.work(pipeline=pipeline)
+    bench.at = NEXT
+    path.with_suffix(".txt").write_text(text, encoding="utf-8")
+    bench.arrive()
+    with FailingShare(bench.folder / "export", errno.EIO):
+        pipeline.process_batch(1)
+    bench.at += timedelta(minutes=1)
+    bench.work(pipeline=pipeline)
+
+    assert bench.word() == "undecided"
 
 
 # --- places --------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from agent.errors import FileCode, FileError
 from agent.files.shares import inspect
-from agent.files.whole_file import open_regular
+from agent.files.whole_file import NO_SUCH_FILE, open_regular
 from agent.imaging.readers.metadata import (
     UM_PER,
     PageFacts,
@@ -68,7 +67,7 @@ LONGEST_NAME = 255  # bytes, of every common file system
 
 
 def read_sidecar_scales(
-    path: Path, size: tuple[int, int], *, root: Path | None = None
+    path: Path, size: tuple[int, int], root: Path | None = None
 ) -> tuple[float, ...]:
     """Read the scale from text and XML files of the same name next to a picture.
 
@@ -80,6 +79,9 @@ def read_sidecar_scales(
 
     Returns:
         µm per pixel, in the order of `SIDECARS`; several only where the files disagree.
+
+    Raises:
+        OSError: The share did not give one for now; without it the scale is not known.
     """
     scales: list[float] = []
     for text in _iter_sidecars(path, root):
@@ -95,8 +97,14 @@ def _iter_sidecars(path: Path, root: Path | None) -> Iterable[str]:
             continue  # no such file can exist, and testing for it is an error
         if pattern == path.name or not file.is_file() or file.stat().st_size > SIDECAR_BYTES:
             continue
-        with suppress(OSError), open_regular(file, root=root) as opened:
-            yield _decode_text(opened.read(SIDECAR_BYTES))
+        try:
+            with open_regular(file, root=root) as opened:
+                content = opened.read(SIDECAR_BYTES)
+        except OSError as error:
+            if error.errno not in NO_SUCH_FILE:
+                raise
+        else:
+            yield _decode_text(content)
 
 
 def _decode_text(content: bytes) -> str:

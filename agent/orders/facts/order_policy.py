@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import UnusableBundleError
-from agent.orders.facts.scale_tracing import ScaleTracing, load_measurements
+from agent.orders.facts.scale_tracing import LATE_SCALE, ScaleTracing, load_measurements
 from agent.orders.instruments.instrument_holds import Holds
 from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.judge.decision_rule import iter_double_reviews
@@ -65,11 +65,11 @@ def load_policy(
     Raises:
         SpecificationError: The file cannot be used.
     """
-    measurements = load_measurements(store)
+    measurements, late = load_measurements(store), store.records.newest(LATE_SCALE)
 
     @cache
     def trace_scales(months: int) -> dict[str, Any]:
-        scales = ScaleTracing(measurements, months)
+        scales = ScaleTracing(measurements, months, late)
         return {
             "held": lambda view: held(view) or scales.hold(view),
             "remarks": partial(_iter_remarks, held, scales),

@@ -8,16 +8,16 @@ held before the file is read.
 from __future__ import annotations
 
 import codecs
-import errno
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
-from agent.files.whole_file import open_regular
+from agent.files.whole_file import NO_SUCH_FILE, open_regular
+from agent.orders.facts.scale_tracing import note_late_scales
 from agent.settings import PROCESS_KEYS
 from agent.store import ClaimedPlace, Store, WaitingFile, number_key
 from agent.watch import Provenance
@@ -26,10 +26,9 @@ from agent.watch.listing import locate
 PLACE = ("order", "specimen", "preparation", "field")
 """Columns that name where a field belongs; the other process data only describe it."""
 SIDECARS = ("{stem}.json", "{name}.json", "{stem}.txt", "{name}.txt", "{stem}.ini")
-NOTE_SUFFIXES = {PurePath(name).suffix for name in SIDECARS}
+NOTE_SUFFIXES = {PurePath(name).suffix for name in SIDECARS} | {".hdr", ".xml"}
+"""Of files that may name an order or a scale."""
 SIDECAR_BYTES = 64_000
-NO_SUCH_NAME = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EISDIR})
-"""Faults that will be the same the next time: there is no note of this name."""
 LONGEST_VALUE = 200
 GERMAN = {
     "auftrag": "order",
@@ -165,10 +164,10 @@ def find_notes(path: Path, *, root: Path | None = None) -> list[dict[str, str]]:
                 content = file.read(SIDECAR_BYTES + 1)
             if len(content) <= SIDECAR_BYTES:
                 notes += read_notes(content)
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+        except ValueError:
             continue
         except OSError as error:
-            if error.errno not in NO_SUCH_NAME:
+            if error.errno not in NO_SUCH_FILE:
                 raise
     return notes
 
@@ -232,10 +231,16 @@ class WaitingNotes:
     Args:
         store: Where the names in them are stored.
         sources: Source → what it and its paths say of a file.
+        read_scales: Returns the scales of the files next to a picture of some size, µm per pixel.
     """
 
-    def __init__(self, store: Store, sources: Mapping[str, Provenance]) -> None:
-        self._store, self._sources = store, sources
+    def __init__(
+        self,
+        store: Store,
+        sources: Mapping[str, Provenance],
+        read_scales: Callable[[Path, tuple[int, int], Path], Sequence[float]] = lambda *_: (),
+    ) -> None:
+        self._store, self._sources, self._read_scales = store, sources, read_scales
         self._after = self._after_note = 0
         self._read_at: datetime | None = None
 
@@ -257,36 +262,47 @@ class WaitingNotes:
         self._read_late(now=now)
 
     def _read_late(self, *, now: datetime) -> None:
-        """Record the orders of notes that came after their pictures were read.
+        """Record the orders and scales of files that came after their pictures were read.
 
-        A picture that is being read may have been opened before: its notes wait for the next round.
+        A picture that is being read may have been opened before: its notes wait for the next round,
+        as do those that the share does not give for now.
         """
         names, since = self._store.unread_names, now - timedelta(days=1)
         for note in names.list_notes(after=self._after_note, since=since, limit=AT_MOST):
             is_note = PurePath(note.relative.lower()).suffix in NOTE_SUFFIXES
-            for content, relative, is_being_read in (
-                names.list_read_before(note) if is_note and not note.noted else ()
-            ):
+            for picture, sha256, is_being_read in names.list_read_before(note) if is_note else ():
                 if is_being_read:
                     return
-                claims = self._find_claims(replace(note, relative=relative))
+                try:
+                    self._compare_scales(picture, sha256, note, now=now)
+                    claims = [] if note.noted else self._find_claims(picture)
+                except OSError:
+                    return
                 named = {claim.order: claim.specimen for claim in claims}
                 if named:
                     self._store.order_naming.claim_again(
-                        content, claims, note.relative, at=now, only_new=True
+                        picture.content, claims, note.relative, at=now, only_new=True
                     )
                     names.note({note.content: named})
             self._after_note = note.content
 
+    def _compare_scales(
+        self, picture: WaitingFile, sha256: str, note: WaitingFile, *, now: datetime
+    ) -> None:
+        for view in self._store.results.search(sha256=sha256, limit=1000):
+            path = locate(picture.folder, picture.relative)
+            scales = self._read_scales(path, (view.width, view.height), picture.folder)
+            note_late_scales(self._store, view, scales, PurePath(note.relative).name, at=now)
+
     def _find_orders(self, file: WaitingFile) -> dict[str, str]:
         """Return the orders that notes next to a file name, with the specimen."""
-        return {claim.order: claim.specimen for claim in self._find_claims(file)}
+        try:
+            return {claim.order: claim.specimen for claim in self._find_claims(file)}
+        except OSError:  # the share does not give it for now; a later round reads it
+            return {}
 
     def _find_claims(self, file: WaitingFile) -> list[ClaimedPlace]:
-        try:
-            notes = find_notes(locate(file.folder, file.relative), root=file.folder)
-        except OSError:  # the share does not give it for now; a later round reads it
-            return []
+        notes = find_notes(locate(file.folder, file.relative), root=file.folder)
         if not any(note.get("order") for note in notes):
             return []
         keys = collect_keys(

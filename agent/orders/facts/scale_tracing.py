@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import calendar
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from agent.errors import UsageError
@@ -98,14 +99,21 @@ class ScaleMeasurement:
 
 
 class ScaleTracing:
-    """Finds the measurement behind a field's scale.
+    """Finds the measurement behind a field's scale, and a file that contradicts it.
 
     Args:
         measurements: All of them.
         valid_months: How long one proves a scale; 0: for ever, and an untraced scale is only noted.
+        late: Micrograph → newest record of the kind `LATE_SCALE`.
     """
 
-    def __init__(self, measurements: Sequence[ScaleMeasurement], valid_months: int = 0) -> None:
+    def __init__(
+        self,
+        measurements: Sequence[ScaleMeasurement],
+        valid_months: int = 0,
+        late: Mapping[str, Record] = MappingProxyType({}),
+    ) -> None:
+        self._late = late
         self._measurements = sorted(
             measurements, key=lambda measured: (measured.at, measured.record)
         )
@@ -120,7 +128,8 @@ class ScaleTracing:
 
     def hold(self, view: MicrographView) -> str:
         """Return why a field is held for its scale, "" where it is not."""
-        return self._doubt(view) if self._months else ""
+        late = describe_late(self._late.get(view.id), view)
+        return late or (self._doubt(view) if self._months else "")
 
     def notes(self, view: MicrographView) -> Iterator[str]:
         """Yield what a statement mentions of a scale that is not traced."""
@@ -174,6 +183,43 @@ def _agrees(measurement: ScaleMeasurement, view: MicrographView) -> bool:
     return (
         view.um_per_px is not None and abs(view.um_per_px / measurement.um_per_px - 1) <= TOLERANCE
     )
+
+
+LATE_SCALE = "scale_late"
+"""Kind of record: a file next to a judged picture gives another scale; its subject is the
+micrograph."""
+AGREEMENT = 0.05
+"""Scales of two sources that differ by a larger share contradict each other, as in reading."""
+
+
+def note_late_scales(
+    store: Store, view: MicrographView, scales: Iterable[float], name: str, *, at: datetime
+) -> None:
+    """Record the scales of a file that came after its picture was judged, if none knew them.
+
+    Args:
+        store: Open.
+        view: The micrograph.
+        scales: That the files next to it give now, µm per pixel.
+        name: Of the file that came.
+        at: Now, aware UTC.
+    """
+    known = [um for _source, um in view.crop_facts.scales]
+    known += [view.um_per_px] if view.um_per_px else []
+    for um in scales:
+        if all(abs(um / other - 1) > AGREEMENT for other in known):
+            facts = {"um_per_px": um, "file": name}
+            store.records.add_once(LATE_SCALE, view.id, by="agent", at=at, facts=facts, after="")
+
+
+def describe_late(late: Record | None, view: MicrographView) -> str:
+    """Return why a late scale holds a micrograph, "" where a reviewer entered a scale since."""
+    if late is None or find_given(view.result.thresholds).get("record", 0) > late.id:
+        return ""
+    return _(
+        "the file {file}, which came later, gives {um} µm per pixel: a reviewer enters the scale "
+        "at the review page"
+    ).format(file=late.facts["file"], um=decimal(late.facts["um_per_px"], ".4g"))
 
 
 def load_measurements(store: Store) -> list[ScaleMeasurement]:
@@ -375,8 +421,9 @@ def settle(records: Iterable[Record], *, two: bool) -> GivenScale | None:
 def describe_state(store: Store, view: MicrographView) -> str:
     """Return what is recorded of a scale and not yet judged with, in a sentence; "" for nothing."""
     records = store.records.all(GIVEN, view.id)
-    if not records:
-        return ""
+    late = store.records.latest(LATE_SCALE, view.id)
+    if not records or (late and late.id > records[-1].id):
+        return describe_late(late, view)
     settled = settle(records, two=view.asks_two)
     if settled is None:
         return _("{who} gave a scale. A second reviewer has to give it too, to within 2 %.").format(

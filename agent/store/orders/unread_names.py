@@ -7,8 +7,9 @@ that is not plain ASCII, and no row is missed: the caller compares what passed w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,8 @@ class WaitingFile:
     noted: Mapping[str, str]
 
 
+_TAIL = re.compile(r"(_meta|_metadata|\.cal|-[^-/]+)$", re.IGNORECASE)
+"""What the names of some scale files have before their last dot, behind the picture's name."""
 LATE = timedelta(minutes=10)
 """How long before its picture was stored a note may be listed that the reader did not see."""
 
@@ -215,13 +218,14 @@ class UnreadNames(Repository):
                 for content, source, relative in session.exec(wanted)
             ]
 
-    def list_read_before(self, note: WaitingFile) -> list[tuple[int, str, bool]]:
+    def list_read_before(self, note: WaitingFile) -> list[tuple[WaitingFile, str, bool]]:
         """Return the pictures next to a note that were read before it was listed, or may have been.
 
         Returns:
-            Number of the content, its name below the source, and whether it is still being read.
+            The picture, its hash, "" where unread, and whether it is still being read.
         """
         stem = note.relative.rpartition(".")[0]
+        stems = {stem, _TAIL.sub("", stem)}
         wanted = (
             select(ContentRow, PathRow.relative)
             .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
@@ -232,8 +236,8 @@ class UnreadNames(Repository):
                 col(ContentRow.state).in_((State.PROCESSING, State.DONE, State.DUPLICATE)),
                 ContentRow.origin == "watch",
                 or_(
-                    col(PathRow.relative) == stem,
-                    col(PathRow.relative).startswith(f"{stem}.", autoescape=True),
+                    col(PathRow.relative).in_(stems),
+                    *(col(PathRow.relative).startswith(f"{s}.", autoescape=True) for s in stems),
                 ),
                 col(PathRow.replaced_at).is_(None),
                 col(PathRow.gone_at).is_(None),
@@ -242,7 +246,11 @@ class UnreadNames(Repository):
         with reading(self._engine) as session:
             listed_at = session.get_one(ContentRow, note.content).first_seen_at
             return [
-                (content.duplicate_of or content.id, relative, content.done_at is None)
+                (
+                    replace(note, content=content.duplicate_of or content.id, relative=relative),
+                    content.sha256 or "",
+                    content.done_at is None,
+                )
                 for content, relative in session.exec(wanted)
                 if content.done_at is None or content.done_at - LATE <= listed_at
             ]

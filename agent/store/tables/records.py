@@ -35,7 +35,7 @@ class Record(OfSite, Numbered, table=True):
     "order_list", "statement", "outbox", "outbox_files", "outbox_written", "round_robin",
     "msa_plan", "msa", "specifications", "order_demands", "taxonomy", "bundle_taxonomy",
     "scale_given", "language", "class_proposal", "class_proposal_closed", "needle_comparison",
-    "needle_calibration", "anchor_file" or "alarm_acknowledged";
+    "needle_calibration", "anchor_file", "scale_late" or "alarm_acknowledged";
     `subject` what it is about, such as a material, a source, an order, a campaign, a micrograph,
     an account or a PC; `by` its author.
     """

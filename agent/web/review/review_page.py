@@ -498,7 +498,7 @@ def _render(
         "blind_first": blind_first,
         "is_always_blind": is_suggested(narrowed),
         "was_shown": blind and not unseen,
-        "needs_scale": needs_scale(view),
+        "needs_scale": needs_scale(web, view),
         "learning": learning_page.describe(use)
         if use
         else learning_page.describe_ahead(learning_page.forecast_use(web, view, blind=unseen)),

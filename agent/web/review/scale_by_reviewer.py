@@ -12,8 +12,10 @@ from starlette.concurrency import run_in_threadpool
 
 from agent.errors import UsageError
 from agent.orders.facts.scale_tracing import (
+    LATE_SCALE,
     GivenScale,
     ScaleProposal,
+    describe_late,
     describe_state,
     give_scale,
     propose_from_line,
@@ -122,15 +124,16 @@ def list_objectives(web: WebContext, view: MicrographView) -> list[Calibration]:
     return found
 
 
-def needs_scale(view: MicrographView) -> bool:
-    """Return whether a reviewer may enter the scale: it is unknown, or a reviewer entered it."""
-    return view.um_per_px is None or view.um_per_px_source == BY_REVIEWER
+def needs_scale(web: WebContext, view: MicrographView) -> bool:
+    """Return whether a reviewer may enter the scale: unknown, entered before, or contradicted."""
+    is_own = view.um_per_px is None or view.um_per_px_source == BY_REVIEWER
+    return is_own or bool(describe_late(web.store.records.latest(LATE_SCALE, view.id), view))
 
 
 def _record(
     web: WebContext, view: MicrographView, proposal: ScaleProposal, by: str
 ) -> GivenScale | None:
-    if not needs_scale(view):
+    if not needs_scale(web, view):
         raise UsageError(
             _("The file gives the scale of this micrograph itself: {um} µm per pixel.").format(
                 um=decimal(view.um_per_px or 0.0, ".4g")
@@ -219,7 +222,7 @@ def _render(
         line=_line(view, form or {}),
         form={"length_um": "", "um_per_px": ""} | dict(form or {}),
         state=describe_state(web.store, view),
-        is_known=not needs_scale(view),
+        is_known=not needs_scale(web, view),
         wrong=wrong,
         may_give_all=may_lead(request),
     )
