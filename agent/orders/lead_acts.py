@@ -24,8 +24,9 @@ from agent.orders.facts.possible_fields import (
 )
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.assessed import Assessed, OrderPolicy, build_rules
-from agent.orders.judge.assessment import assess
+from agent.orders.judge.assessment import assess, assess_view
 from agent.orders.judge.conformity import find_confirmed_break, require_may_take_away
+from agent.orders.judge.judgement_rules import Rules
 from agent.orders.judge.permissions import require_lead, require_reason
 from agent.orders.lims.lost_conformity import acknowledge, find_unfollowed
 from agent.orders.specifications.applicable_specification import (
@@ -36,6 +37,7 @@ from agent.orders.specifications.specification import Specification, Specificati
 from agent.orders.specifications.specification_history import SpecificationHistory, reopen
 from agent.store import Store, voter_of
 from agent.store.orders.order_corrections import DISMISSED
+from agent.store.orders.orders import accept_changes
 from agent.store.results.places import DIFFERENT
 from reports import gettext as _
 
@@ -231,8 +233,11 @@ def carry_out(  # noqa: C901 - one case an act
         case LeadAct.RESUME:
             acknowledge(store, number, by=by, reason=reason, at=at)
         case LeadAct.ACCEPT | LeadAct.DISMISS:
-            accepted = act is LeadAct.ACCEPT
-            store.order_corrections.amend(number, accept=accepted, by=by, reason=reason, at=at)
+            accept = act is LeadAct.ACCEPT
+            breaks = _require_may_accept(store, policy, assessed, by=by) if accept else []
+            store.order_corrections.amend(
+                number, accept=accept, by=by, reason=reason, at=at, breaks=breaks
+            )
     return number, possible[act].effect
 
 
@@ -261,6 +266,25 @@ def _reopen(
 def _require_may_reopen(
     store: Store, policy: OrderPolicy, assessed: Assessed, *, by: str
 ) -> list[str]:
+    choice = choose_specification(assessed.view, policy, material=assessed.material, since=None)
+    if choice.specification is None:
+        return []
+    args = (choice.specification, assessed.material, policy.taxonomy, policy)
+    return _require_may_loosen(store, policy, assessed, build_rules(assessed.view, *args), by=by)
+
+
+def _require_may_accept(
+    store: Store, policy: OrderPolicy, assessed: Assessed, *, by: str
+) -> list[str]:
+    accepted = assess_view(store, accept_changes(assessed.view), policy)
+    if accepted.specification is None:
+        return []
+    return _require_may_loosen(store, policy, assessed, accepted.rules(policy), by=by)
+
+
+def _require_may_loosen(
+    store: Store, policy: OrderPolicy, assessed: Assessed, now: Rules, *, by: str
+) -> list[str]:
     """Return the fields that `by` labelled as breaking the limit and that would keep it then.
 
     Another lead releases an order of them. A lab with one lead would have nobody who records what a
@@ -269,12 +293,9 @@ def _require_may_reopen(
     Raises:
         UsageError: There is such a field, and another lead.
     """
-    choice = choose_specification(assessed.view, policy, material=assessed.material, since=None)
-    wanted, breaks = choice.specification, []
-    if assessed.specification is None or wanted is None:
+    if assessed.specification is None:
         return []
-    own = assessed.rules(policy)
-    now = build_rules(assessed.view, wanted, assessed.material, policy.taxonomy, policy)
+    own, breaks = assessed.rules(policy), []
     for view in iter_views(store, assessed.view.number):
         against = find_confirmed_break(view, own, policy.is_lead)
         is_own = voter_of(by) in map(voter_of, against)
@@ -283,8 +304,8 @@ def _require_may_reopen(
     if breaks and {*map(voter_of, policy.leads())} - {voter_of(by)}:
         raise UsageError(
             _(
-                "{who} labelled field {fields} as breaking the limit, and the present one allows "
-                "it: another lead reopens order {number}."
+                "{who} labelled field {fields} as breaking the limit, and the other one allows "
+                "it: another lead decides about order {number}."
             ).format(who=by, fields=", ".join(breaks), number=assessed.view.number)
         )
     return breaks

@@ -163,6 +163,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "belongs": first,
         "browser": known.cookie,
         "bundle": known.bundle,
+        "breaks": (),
         "by": "Eve",
         "now": lambda: DAY,
         "near": [DAY],

@@ -11,7 +11,7 @@ import difflib
 import io
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -423,6 +423,16 @@ def describe_amendments(facts: Mapping[str, Any]) -> Iterator[str]:
             else _("change of {what} dismissed by {who}: {reason}")
         )
         yield says.format(what=what, who=decision["by"], reason=decision["reason"])
+        if breaks := decision.get("breaks"):
+            yield describe_breaks(decision["by"], breaks)
+
+
+def describe_breaks(who: str, fields: Iterable[str]) -> str:
+    """Return that the only lead loosened a limit that their label of some fields breaks."""
+    return _(
+        "{who} labelled field {fields} as breaking the limit before a looser one was accepted, and "
+        "no other lead was named"
+    ).format(who=who, fields=", ".join(fields))
 
 
 def _format_value(value: object) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from agent.orders.facts.order_list import describe_breaks
 from agent.orders.judge.assessed import Assessed, OrderPolicy
 from agent.orders.judge.judgement_rules import Rules
 from agent.orders.specifications.specification import Specification, SpecificationChoice
@@ -208,10 +209,7 @@ def describe_version(
             "is dated {later} UTC"
         ).format(who=reopened.by, at=f"{reopened.at:%Y-%m-%d %H:%M}", later=despite)
     if reopened and (breaks := reopened.facts.get("breaks")):
-        yield _(
-            "{who} labelled field {fields} as breaking the limit before the order was reopened, "
-            "and no other lead was named"
-        ).format(who=reopened.by, fields=", ".join(breaks))
+        yield describe_breaks(reopened.by, breaks)
     now = choose_specification(view, policy, material=applied.material, since=None).specification
     if now != wanted:
         newer = f"{now.name} {versions.get(now.sha256, 0)}" if now else _("none")

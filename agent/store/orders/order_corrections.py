@@ -38,7 +38,16 @@ DISMISSED = "file_dismissed"
 class OrderCorrections(OrderRepository):
     """Repository of corrections to orders."""
 
-    def amend(self, number: str, *, accept: bool, by: str, reason: str, at: datetime) -> list[str]:
+    def amend(
+        self,
+        number: str,
+        *,
+        accept: bool,
+        by: str,
+        reason: str,
+        at: datetime,
+        breaks: Sequence[str] = (),
+    ) -> list[str]:
         """Accept or dismiss the pending changes of an order list; a lead's act.
 
         Args:
@@ -47,6 +56,7 @@ class OrderCorrections(OrderRepository):
             by: The lead.
             reason: Why.
             at: Now.
+            breaks: Fields that the lead labelled as breaking the limit and that keep it then.
 
         Returns:
             The values decided about, such as "material".
@@ -61,7 +71,7 @@ class OrderCorrections(OrderRepository):
             if not pending:
                 text = _("No list changes anything of order {number}.")
                 raise UsageError(text.format(number=row.number))
-            orders.amend(row, accept=accept, by=by, reason=reason, at=at)
+            orders.amend(row, accept=accept, by=by, reason=reason, at=at, breaks=breaks)
             session.add(row)
             self._remember(
                 session,
@@ -69,7 +79,8 @@ class OrderCorrections(OrderRepository):
                 at=at,
                 act="order.amended",
                 subject=row.number,
-                facts={"accepted": accept, "reason": reason, "changes": pending},
+                facts={"accepted": accept, "reason": reason, "changes": pending}
+                | ({"breaks": list(breaks)} if breaks else {}),
             )
             return sorted(pending)
 

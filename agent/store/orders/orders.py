@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -217,7 +218,18 @@ def pending(facts: Mapping[str, Any]) -> dict[str, Any]:
     return late | dict(facts.get(PENDING) or {})
 
 
-def amend(row: OrderRow, *, accept: bool, by: str, reason: str, at: datetime) -> None:
+def accept_changes(view: OrderView) -> OrderView:
+    """Return an order as it would be if a lead accepted the pending changes."""
+    gone = (PENDING, LATE)
+    changed = {what: change["to"] for what, change in (view.facts.get(PENDING) or {}).items()}
+    facts = {what: value for what, value in {**view.facts, **changed}.items() if what not in gone}
+    columns = {column: facts.pop(column) for column in LIST_COLUMNS if column in facts}
+    return replace(view, facts=facts, **columns)
+
+
+def amend(
+    row: OrderRow, *, accept: bool, by: str, reason: str, at: datetime, breaks: Sequence[str] = ()
+) -> None:
     """Accept or dismiss pending changes; the decision is stored with the order."""
     facts = dict(row.facts)
     changes = dict(facts.pop(PENDING, None) or {})
@@ -235,6 +247,7 @@ def amend(row: OrderRow, *, accept: bool, by: str, reason: str, at: datetime) ->
         "at": at.isoformat(),
         "changes": changes,
         "late": late,
+        "breaks": list(breaks),
     }
     facts[AMENDED] = [*(facts.get(AMENDED) or ()), decision]
     row.facts = {what: value for what, value in facts.items() if value}

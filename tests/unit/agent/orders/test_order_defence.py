@@ -217,6 +217,53 @@ def test_a_list_that_names_a_looser_specification_after_the_first_field_waits(or
     assert "makes loose of ring-a the specification: a lead decides" in missing(ordering)
 
 
+AMEND = ("orders", "amend", "4711", "--reason", "the customer agreed", "--by")
+
+
+def broken_by_the_lead_and_listed(ordering, *leads):
+    """Take an order that the lead labelled as breaking; a later list names a looser limit."""
+    name_leads(ordering, *leads)
+    loose = DEMAND.replace('"ring-a"', '"loose"').replace("8 or finer", "7 or finer")
+    loose = loose.replace('material = "100Cr6"', 'product = "washer"')
+    (ordering.folder / "specifications.toml").write_text(DEMAND + loose, encoding="utf-8")
+    for public_id in [ordering.take(n, "G7") for n in (1, 2, 3)]:
+        ordering.store.labels.decide(public_id, Decision("code", LEAD, code="G7"), at=AT)
+    listed(ordering, name="late.csv", specification="loose")
+
+
+def test_who_labelled_the_break_accepts_no_looser_limit_of_a_list_where_there_is_another_lead(
+    ordering,
+):
+    broken_by_the_lead_and_listed(ordering, LEAD, "T. Kupfer")
+
+    by_author, why, held = ordering.agent(*AMEND, LEAD), ordering.err, word(ordering)
+    by_second = ordering.agent(*AMEND, "T. Kupfer")
+
+    assert (by_author, held, by_second) == (2, "does_not_conform", 0)
+    assert "another lead decides about order 4711" in " ".join(why.split())
+    assert word(ordering) == "conforms"
+
+
+def test_where_there_is_one_lead_the_statement_says_that_who_labelled_the_break_accepted_the_list(
+    ordering,
+):
+    broken_by_the_lead_and_listed(ordering, LEAD)
+
+    assert ordering.agent(*AMEND, LEAD) == 0
+    assert word(ordering) == "conforms"
+    assert any(
+        note.startswith("R. Stahl labelled field 1, 2, 3 as breaking the limit before")
+        for note in notes(ordering)
+    )
+
+
+def test_who_labelled_the_break_dismisses_a_looser_limit_of_a_list(ordering):
+    broken_by_the_lead_and_listed(ordering, LEAD, "T. Kupfer")
+
+    assert ordering.agent(*AMEND, LEAD, "--dismiss") == 0
+    assert word(ordering) == "does_not_conform"
+
+
 def test_until_a_lead_decides_an_order_is_judged_by_the_specification_before_a_late_list(ordering):
     stricter = DEMAND.replace('"ring-a"', '"more"').replace("fields = 3", "fields = 5")
     stricter = stricter.replace('material = "100Cr6"', 'product = "washer"')
@@ -343,11 +390,15 @@ def test_a_lead_reopens_an_order_with_a_reason_and_both_are_shown(ordering):
 REOPEN = ("orders", "reopen", "4711", "--reason", "the customer agreed", "--by")
 
 
-def broken_by_the_lead(ordering, *leads):
-    """Take an order of which the lead labelled each field as breaking, and loosen its limit."""
+def name_leads(ordering, *leads):
     named = "leads = [" + ", ".join(f'"{name}"' for name in leads) + "]"
     text = SETTINGS.replace('leads = ["R. Stahl"]', named)
     (ordering.folder / "agent.toml").write_text(text, encoding="utf-8")
+
+
+def broken_by_the_lead(ordering, *leads):
+    """Take an order of which the lead labelled each field as breaking, and loosen its limit."""
+    name_leads(ordering, *leads)
     ordering.agent("spec", "list")
     for public_id in [ordering.take(n, "G7") for n in (1, 2, 3)]:
         ordering.store.labels.decide(public_id, Decision("code", LEAD, code="G7"), at=AT)
@@ -364,7 +415,7 @@ def test_who_labelled_the_break_reopens_no_order_by_a_looser_limit_where_there_i
     by_second = ordering.agent(*REOPEN, "T. Kupfer")
 
     assert (by_author, held, by_second) == ((2, 2), "does_not_conform", 0)
-    assert "another lead reopens order 4711" in " ".join(why.split())
+    assert "another lead decides about order 4711" in " ".join(why.split())
     assert word(ordering) == "conforms"
 
 
