@@ -157,17 +157,6 @@ take_again() { # ORDER: take its micrograph that is exported; its id is in $id
 
 label() { run 0 review label "$id" "$1" --by "R. Stahl" --comment "drill"; }
 
-sql() { # STATEMENT: run it in the lab's database
-  "$python" - "${url:-sqlite:///$lab/data/martensight.db}" "$1" <<'PY'
-import sys
-from sqlalchemy import create_engine, text
-engine = create_engine(sys.argv[1])
-with engine.begin() as connection:
-    connection.execute(text(sys.argv[2]))
-engine.dispose()
-PY
-}
-
 # --- what is played -----------------------------------------------------------------------------------------------
 
 drill_1_sites() { # two sites on one database: neither reaches the other's orders, ids, acts or duplicates
@@ -240,19 +229,22 @@ drill_3_revisions() {
   run 0 backup "$work/$kind/older.zip"
   label G7
   printf 'order,material\n4799,100Cr6\n' >"$lab/lists/later.csv"
-  serve 1200 both has "$lab/outbox" '4711-r2-*.json' 1 -- has "$lab/lists/taken" '*later.csv' 1
+  serve 1200 both has "$lab/outbox" '4711-r2-*.json' 1 -- stated 4799
   run 0 restore "$work/$kind/older.zip"
   printed "order 4711: the LIMS holds revision 2, the database 1"
   printed "later.csv read again"
   accept_loss
   run 0 status
-  printed "lost revisions or statements of 1 order (4711)"
+  printed "lost revisions or statements of 2 orders (4711, 4799)" # of 4799 a statement
   label G9-10
   run 0 orders resume 4711 --by "R. Stahl" --reason "decided again after the restore" # a lead: r2 said less good
+  run 0 orders resume 4799 --by "R. Stahl" --reason "its list was read again"
   serve 1200 has "$lab/outbox" '4711-r3-*.json' 1
   for number in 1 2 3; do
     [ "$(files "$lab/outbox" "4711-r$number-*.json")" = 1 ] || fail "revision $number was not sent exactly once"
   done
+  run 0 status
+  ! grep -q "a restored back-up lost" "$work/said" || fail "an order is held that a lead resumed"
   run 0 verify
   say "3 revisions: after an older back-up they go on at 3, and the taken list was read again"
 }
@@ -263,6 +255,17 @@ accept_loss() { # as a lead who knows what was lost with the restored back-up
   number=$(grep -oE 'restore --accept [0-9]+' "$work/said" | grep -oE '[0-9]+' | head -1) || true
   [ -n "$number" ] || fail "the doctor does not name what was lost with the restored back-up"
   run 0 restore --accept "$number" --by "R. Stahl" --reason drill
+}
+
+stated() { # ORDER: whether a statement of it was frozen
+  "$python" - "${url:-sqlite:///$lab/data/martensight.db}" "$1" <<'PY'
+import sys
+from sqlalchemy import create_engine, text
+engine = create_engine(sys.argv[1])
+query = text('SELECT count(*) FROM statement JOIN "order" o ON o.id = order_id WHERE o.number = :number')
+with engine.connect() as connection:
+    sys.exit(not connection.scalar(query, {"number": sys.argv[2]}))
+PY
 }
 
 both() { # COMMAND -- COMMAND
@@ -571,8 +574,8 @@ drill_11_installed() { # the program as it was installed, with the files that pi
   make_lab "$lab"
   "$agent" --version >"$work/said" 2>&1 || fail "agent --version failed"
   run 0 files
-  run 0 licences
-  run 0 licences --sbom "$work/$kind/parts.json"
+  run 0 support licences
+  run 0 support licences --sbom "$work/$kind/parts.json"
   grep -q martensight "$work/$kind/parts.json" || fail "the bill of materials lacks the program itself"
   run 0 support bundle "$work/$kind/support.zip"
   [ -s "$work/$kind/support.zip" ] || fail "no support bundle was written"
