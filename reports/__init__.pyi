@@ -113,6 +113,7 @@ from .vocabulary import (
     doubt as doubt,
     file_code as file_code,
     reason as reason,
+    scale_source as scale_source,
     strange_kind as strange_kind,
     unusable_why as unusable_why,
 )

@@ -35,7 +35,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "scale_conflict": (
         marked("Scales disagree"),
         marked(
-            "Metadata and micron bar differ by more than 5 %. Check the objective set in the "
+            "Metadata and scale bar differ by more than 5 %. Check the objective set in the "
             "microscope software, or give the scale on the review page; the size number is "
             "provisional."
         ),
@@ -152,6 +152,14 @@ FILE_CODES: dict[str, tuple[str, str]] = {
     ),
 }
 """Code of a file that could not be used → title, what to do."""
+
+SOURCES_OF_SCALE: dict[str, str] = {
+    "metadata": marked("the file's metadata"),
+    "micron_bar": marked("the scale bar"),
+    "sidecar": marked("the file next to it"),
+    "settings": marked("the settings"),
+    "reviewer": marked("a reviewer's entry"),
+}
 
 STRANGE_KINDS: dict[str, str] = {
     "possible_inclusion": marked("possible inclusion"),
@@ -393,6 +401,11 @@ def doubt(word: str) -> str:
 def strange_kind(word: str) -> str:
     """Return a kind of unusual micrograph in words; free text is returned as it is."""
     return _(STRANGE_KINDS.get(word, _plain(word)))
+
+
+def scale_source(word: str) -> str:
+    """Return the source of a scale in words; an unknown one is returned as it is."""
+    return _(SOURCES_OF_SCALE.get(word, word)) if word else ""
 
 
 def unusable_why(word: str) -> str:

@@ -80,7 +80,7 @@ CARD = Card(
         Figure("Unusual", "Bright is unlike the reference images.", None, "no map was kept"),
     ),
     nearest=(Figure("G8", "Known as G8.", PICTURE),),
-    facts=(Fact("Scale", "0.12 µm per pixel, from the micron bar"), Fact("Order", "4711")),
+    facts=(Fact("Scale", "0.12 µm per pixel, from the scale bar"), Fact("Order", "4711")),
     warnings=("Two witnesses of the scale disagree by more than 5 %.",),
     decision=DECISION,
     review=Link("Decide", "http://127.0.0.1:8787/review/0123456789abcdef"),

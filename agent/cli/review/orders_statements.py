@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.store import FrozenStatement, Store
     from model import Classifier
+    from reports import StatementPage
 
     Language = Literal["en", "de"]
 
@@ -102,6 +103,8 @@ def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: boo
     Raises:
         UsageError: The time cannot be parsed, or there was no statement yet.
     """
+    from agent.orders.statements.statement_page import build_statement_page
+
     at = parse_time(as_of, ZoneInfo(zone))
     frozen = store.statements.find_at(number, at)
     if frozen is None:
@@ -114,16 +117,36 @@ def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: boo
     if as_json:
         console.print_json({"as_of": at.isoformat(), "sha256": frozen.sha256, "statement": whole})
         return
-    document = whole["document"]
-    word = frozen.conformity.replace("_", " ")
-    console.out.print(f"Order {frozen.order}: {word}", markup=False, style="bold")
     stated_at = datetime.fromisoformat(whole["at"]).astimezone(ZoneInfo(zone))
-    console.out.print(
-        f"  statement {frozen.number} of {stated_at:%Y-%m-%d %H:%M}, SHA-256 {frozen.sha256}",
-        markup=False,
+    console.echo(f"Order {frozen.order}: {frozen.conformity.replace('_', ' ')}", bold=True)
+    console.echo(
+        f"  statement {frozen.number} of {stated_at:%Y-%m-%d %H:%M}, SHA-256 {frozen.sha256}"
     )
-    for sentence in (*document["because"], *document["missing"], *document["notes"]):
-        console.out.print(f"  {sentence}", markup=False)
+    for file in store.statements.files(frozen.sha256):
+        if file.kind == "pdf":
+            signed = f"signed by {file.signed_by}" if file.signed_by else "unsigned"
+            console.echo(f"  PDF: {signed}")
+    _show_page(build_statement_page(whole, frozen.sha256, lambda _field: None))
+
+
+def _show_page(page: StatementPage) -> None:
+    """Print what a statement's page shows, a row of a table on one line."""
+    for sentence in page.sentences:
+        console.echo(f"  {sentence}")
+    for section in page.sections:
+        if not section.is_filled:
+            continue
+        console.echo(section.title, bold=True)
+        for fact in section.facts:
+            console.echo(f"  {fact.name}: {fact.value}")
+        for line in section.lines:
+            console.echo(f"  {line}")
+        for table in section.tables:
+            if table.rows and table.title:
+                console.echo(f"  {table.title}:")
+            for row in table.rows:
+                cells = zip(table.columns, row, strict=True)
+                console.echo("  - " + ", ".join(f"{name}: {cell}" for name, cell in cells if cell))
 
 
 def parse_time(text: str, zone: ZoneInfo) -> datetime:

@@ -32,16 +32,11 @@ from reports import (
     describe_defect,
     marked,
     percent,
+    scale_source,
     shorten_ood_message,
 )
 from reports import gettext as _
 
-SOURCES_OF_SCALE = {
-    "metadata": marked("the file's metadata"),
-    "micron_bar": marked("the micron bar"),
-    "sidecar": marked("the file next to it"),
-    "settings": marked("the settings"),
-}
 WARNINGS = {
     "scale_conflict": marked("Two sources of the scale differ by more than 5 %."),
     "no_scale": marked("Nothing says how large a pixel is."),
@@ -158,11 +153,6 @@ def build_card(
     )
 
 
-def scale_source(word: str) -> str:
-    """Return the source of a scale in words; an unknown one is returned as it is."""
-    return _(SOURCES_OF_SCALE.get(word, word)) if word else ""
-
-
 def iter_causes(micrograph: MicrographView) -> Iterator[Cause]:
     """Yield why a micrograph is flagged, the weightiest reason first, and what to do."""
     for word in micrograph.result.reasons:
@@ -267,7 +257,7 @@ _FINDINGS: dict[str, Callable[[MicrographView], str]] = {
     "uncertain": _describe_uncertainty,
     "scale_conflict": _scales,
     "scale_unknown": lambda _seen: _(
-        "Neither metadata nor a readable micron bar says how large a pixel is."
+        "Neither metadata nor a readable scale bar says how large a pixel is."
     ),
     "input_defect": _defects,
     "unexpected_subtype": _unexpected,

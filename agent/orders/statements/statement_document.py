@@ -19,6 +19,7 @@ from agent.orders.facts.specimen_facts import LONG_AGO, Allowance, FieldFacts
 from agent.orders.instruments.instrument_checks import CONTROL, list_checks_of_day
 from agent.orders.judge.method_validation import VALIDATION
 from agent.orders.specifications.specification import is_same_name
+from agent.orders.specifications.specification_history import STATE
 from agent.orders.statements.order_json import (
     field_to_json,
     find_field_limit,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.orders.judge.assessed import Assessed, AssessedSpecimen, OrderPolicy
-    from agent.store import LabelView, MicrographView, Record, Store, TrailEntry
+    from agent.store import LabelView, MicrographView, Promotion, Record, Store, TrailEntry
 
 CHECK_KEYS = ("passed", "bundle", "software")
 
@@ -99,6 +100,17 @@ class Evidence:
         return {record.id: record for record in self._store.records.all(SCALE_CHECK)}
 
     @cached_property
+    def entries(self) -> dict[str, Record]:
+        """Hash of a specification's entry → the record that first lists it."""
+        states = reversed(self._store.records.all(STATE))
+        return {sha256: state for state in states for sha256 in state.facts["entries"]}
+
+    @cached_property
+    def promotions(self) -> list[Promotion]:
+        """Promotions of bundles, oldest first."""
+        return self._store.promotions.list_all()[::-1]
+
+    @cached_property
     def validations(self) -> dict[int, Record]:
         """Validation records, by number."""
         return {record.id: record for record in self._store.records.all(VALIDATION)}
@@ -147,8 +159,18 @@ def build_circumstances(
         "zone": issuer.zone,
         "software": issuer.software,
         "released_at": _iso(assessed.view.first_seen_at),
-        "method": _method(assessed),
-        "bundles": {name: dict(issuer.bundle(name)) for name in bundles},
+        "method": _method(assessed, policy, evidence),
+        "bundles": {
+            name: {
+                **issuer.bundle(name),
+                "promoted": [
+                    {"at": act.promoted_at.isoformat(), "by": act.by, "reason": act.reason}
+                    for act in evidence.promotions
+                    if act.bundle == name
+                ],
+            }
+            for name in bundles
+        },
         "fields": [
             _field(*member, evidence=evidence) | {"limit": find_field_limit(member[0], assessed)}
             for member in fields
@@ -205,9 +227,14 @@ def build_words(assessed: Assessed) -> dict[str, Any]:
     }
 
 
-def _method(assessed: Assessed) -> dict[str, Any]:
+def _method(assessed: Assessed, policy: OrderPolicy, evidence: Evidence) -> dict[str, Any]:
     wanted, rule = assessed.specification, assessed.decision_rule
+    rules = assessed.rules(policy) if wanted else None
+    recorded = evidence.entries.get(wanted.sha256) if wanted else None
     return {
+        "recorded": recorded and {"at": recorded.at.isoformat(), "by": recorded.by},
+        "max_false_conform": rules and rules.max_false_conform,
+        "second_look_at_limit": rules and rules.second_look,
         "chart": wanted and (f"{wanted.chart} {wanted.chart_revision}".strip() or None),
         "standard": wanted and (wanted.standard or None),
         "criterion": wanted and wanted.criterion,

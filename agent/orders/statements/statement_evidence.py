@@ -195,7 +195,7 @@ def _aside_rows(whole: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _models(whole: Mapping[str, Any], zone: ZoneInfo) -> DocumentSection:
-    bundles = tuple(_bundle_rows(whole))
+    bundles = tuple(_bundle_rows(whole, zone))
     permissions = tuple(
         (
             permission["by"],
@@ -227,6 +227,7 @@ def _models(whole: Mapping[str, Any], zone: ZoneInfo) -> DocumentSection:
                     _("Computed by"),
                     _("Recipe"),
                     _("Thresholds"),
+                    _("Promoted"),
                 ),
                 bundles,
             ),
@@ -252,7 +253,7 @@ def _limit(text: str) -> str:
     return f"{subtype} {format_limit(rest)}".rstrip()
 
 
-def _bundle_rows(whole: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def _bundle_rows(whole: Mapping[str, Any], zone: ZoneInfo) -> Iterator[tuple[str, ...]]:
     for name, known in whole["bundles"].items():
         own = [field for field in whole["fields"] if field["bundle"] == name]
         engines = sorted(
@@ -270,7 +271,13 @@ def _bundle_rows(whole: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             ", ".join(engines) or "–",
             ", ".join(sorted({check["recipe"] for check in own} - {""})) or "–",
             ", ".join(sorted(thresholds)).replace("_", " ") or "–",
+            "; ".join(_promotion(act, zone) for act in known["promoted"]) or "–",
         )
+
+
+def _promotion(act: Mapping[str, Any], zone: ZoneInfo) -> str:
+    at = format_at(datetime.fromisoformat(act["at"]), zone)
+    return _("{at} by {who}: {why}").format(at=at, who=act["by"], why=act["reason"])
 
 
 def _record(record: Mapping[str, Any] | None, zone: ZoneInfo) -> str:

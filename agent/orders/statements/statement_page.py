@@ -15,6 +15,7 @@ from agent.orders.statements.statement_evidence import (
     format_at,
     format_date,
     name_fields,
+    yes_or_no,
 )
 from agent.orders.statements.trace_page import TONES
 from reports import DocumentSection, Fact, StatementPage, StatementPicture, Table, decimal, ngettext
@@ -54,7 +55,7 @@ def build_statement_page(
         sections=(
             _result(order, words),
             _rule(words),
-            _specification(whole),
+            _specification(whole, zone),
             *_needles(whole, words, is_brief=is_brief),
             _fields(whole, zone, thumbnail, is_brief=is_brief),
             *(
@@ -152,11 +153,12 @@ def _rule(words: Mapping[str, Any]) -> DocumentSection:
     return DocumentSection(_("Decision rule"), lines)
 
 
-def _specification(whole: Mapping[str, Any]) -> DocumentSection:
+def _specification(whole: Mapping[str, Any], zone: ZoneInfo) -> DocumentSection:
     wanted, method, words = whole["specification"], whole["method"], _words(whole)
     if not wanted:
         return DocumentSection(_("Specification and method"), (_("No specification applies."),))
-    entry = wanted["entry"]
+    entry, recorded = wanted["entry"], method["recorded"]
+    risk = method["max_false_conform"]
     area, scale = entry.get("area_mm2"), entry.get("um_per_px")
     return DocumentSection(
         _("Specification and method"),
@@ -168,6 +170,11 @@ def _specification(whole: Mapping[str, Any]) -> DocumentSection:
                     ),
                     _("Valid from"): format_date(entry["valid_from"], None),
                     _("Approved by"): entry["approved_by"],
+                    _("Recorded"): recorded
+                    and _("{at} by {who}").format(
+                        at=format_at(datetime.fromisoformat(recorded["at"]), zone),
+                        who=recorded["by"],
+                    ),
                     _("Limit"): words["demand"],
                     _("Fields per specimen"): entry["fields"],
                     _("Area per specimen"): area and f"{decimal(area, 'g')} mm²",
@@ -189,6 +196,16 @@ def _specification(whole: Mapping[str, Any]) -> DocumentSection:
                     ),
                     _("Taxonomy"): method["taxonomy"]["name"],
                     _("Hash of the entry"): wanted["sha256"],
+                    _("The entry as recorded"): ", ".join(
+                        f"{key}: {value}" for key, value in entry.items()
+                    ),
+                    _('Highest risk of a false "conforms" for the model alone'): decimal(
+                        100 * risk, "g"
+                    )
+                    + " %",
+                    _("Second reviewer at the limit"): yes_or_no(
+                        is_so=method["second_look_at_limit"]
+                    ),
                 }
             )
         ),
@@ -284,7 +301,11 @@ def _row(field: Mapping[str, Any], names: Mapping[str, str], zone: ZoneInfo) -> 
         _code(field),
         format_limit(limit) if (limit := field.get("limit")) else _("no limit"),
         _author(field),
-        decimal(scale, ".4g") if scale else "–",
+        _("{scale}, from {source}").format(
+            scale=decimal(scale, ".4g"), source=reports.scale_source(field["um_per_px_source"])
+        )
+        if scale
+        else "–",
         decimal(area, ".4f") if area else "–",
         field["source"],
         format_at(datetime.fromisoformat(field["taken_at"] or field["judged_at"]), zone),

@@ -28,7 +28,7 @@ from agent.orders.statements.order_json import trace_to_json
 from agent.orders.statements.statement import plain
 from agent.orders.statements.trace import Sameness, Trace, TracedField, TraceKind
 from agent.store import is_imported, to_canonical
-from reports import Fact, Tone, decimal, marked, speaking
+from reports import Fact, Tone, decimal, marked, scale_source, speaking
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
         by = (
             _("given by {people}").format(people=given)
             if given
-            else _("by {source}").format(source=_plain(view.um_per_px_source))
+            else _("from {source}").format(source=scale_source(view.um_per_px_source or ""))
         )
         yield _("{scale} µm per pixel, {by}").format(scale=decimal(view.um_per_px, ".5g"), by=by)
     if traced.facts.scale_traced_to:
@@ -357,7 +357,7 @@ def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
         yield _("not traced to a stage micrometer")
     for source, um_per_px in view.crop_facts.scales:
         yield _("{source}: {scale} µm per pixel").format(
-            source=_plain(source), scale=decimal(um_per_px, ".5g")
+            source=scale_source(source), scale=decimal(um_per_px, ".5g")
         )
     bar = view.crop_facts.micron_bar
     if bar and bar.um is not None:
@@ -365,10 +365,6 @@ def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
             label=bar.label, um=decimal(bar.um, "g"), px=decimal(bar.line_px, ".1f")
         )
     yield from (warning.replace("_", " ") for warning in view.warnings if "scale" in warning)
-
-
-def _plain(word: str | None) -> str:
-    return (word or _("unknown")).replace("_", " ")
 
 
 PAGE, DOCUMENT, SUMS = "trace.html", "trace.json", "SHA256SUMS"

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, web_of
-from labs.ordering import AT
+from labs.ordering import AT, BUNDLE
 from labs.statements import NOW, alter, freeze, label, take, write
 from pyhanko.keys import load_cert_from_pemder
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -434,6 +434,34 @@ def test_the_command_says_what_was_stated_on_a_day(ordering):
     )
     assert "Order 4711: does not conform" in ordering.out
     assert "statement 2 of 2026-11-26 09:00" in ordering.out
+
+
+def test_an_auditor_reads_what_is_behind_an_earlier_statement(ordering):
+    ordering.promote()
+    fields = [ordering.take(field, um_per_px=0.2) for field in (1, 2, 3)]
+    ordering.check()
+    state(ordering, "G8", at=AT)
+    state(ordering, "G7", at=AT + timedelta(days=2))
+    micrograph = ordering.store.results.find(fields[0])
+    ordering.agent("orders", "show", "4711", "--as-of", "2026-11-24")
+    shown = ordering.out
+
+    for words in (
+        "Field: 01/1, At: 24 Nov 2026 09:00, By: Ada, Decision: G8",
+        f"File: 4711_01_1.tif, SHA-256 of the file: {micrograph.sha256}",
+        "µm per pixel: 0.2, from the file's metadata",
+        f"Bundle: {BUNDLE}, Hash of its manifest: ",
+        "Promoted: 24 Nov 2026 09:00 by Ada: first",
+        "Specification: ring-a, version 1",
+        "Approved by: R. Stahl",
+        "Recorded: 24 Nov 2026 09:00 by agent",
+        "limit: 8 or finer",
+        'Highest risk of a false "conforms" for the model alone: 2 %',
+        "On: PC, Result: good",
+        "PDF: unsigned",
+    ):
+        assert words in shown
+    assert "G7" not in shown
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,9 @@ def test_a_statement_holds_all_that_it_rests_on(lab):
     assert whole["document"]["decision_rule"]["name"] == "guarded acceptance"
     assert whole["method"]["guard"].startswith("a field keeps 8 or finer")
     assert whole["specification"]["entry"]["limit"] == "8 or finer"
-    assert whole["bundles"] == {"20261101-0badcafe": {"sha256": "of 20261101-0badcafe"}}
+    assert whole["bundles"] == {
+        "20261101-0badcafe": {"sha256": "of 20261101-0badcafe", "promoted": []}
+    }
     assert field["recipe"] == RECIPE
     assert (field["engine"], field["precision"]) == ("pytorch", "fp32")
     assert field["crop"] == [0, 0, 100, 80]

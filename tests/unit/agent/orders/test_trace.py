@@ -57,7 +57,7 @@ def test_a_trace_says_all_that_stands_behind_an_order(ordering):
     assert first["decisions"][0]["by"] == "Ada"
     assert [check["passed"] for check in first["control_checks"]] == [True]
     assert first["judged_again"]["outcome"] == "not_possible"  # its bundle is not on this disk
-    assert "metadata: 0.12 µm per pixel" in page
+    assert "the file&#39;s metadata: 0.12 µm per pixel" in page
     assert "code G8" in page
     assert "ring-a, version 1" in page
     assert (ordering.folder / "out" / "specifications" / "ring-a-1.json").is_file()
