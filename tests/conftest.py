@@ -36,7 +36,6 @@ pytest_plugins = [
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
-
 GOLDEN = Path(__file__).parent / "golden"
 WORKERS = SharedWorkers()
 

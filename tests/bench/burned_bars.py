@@ -18,7 +18,6 @@ NICE = (1, 2, 2.5, 3, 4, 5, 10, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 250, 
 UM_PER_PX = (0.002, 8.0)
 UNLIKE = 60  # grey values in a channel by which ink differs from what lies below it …
 MOST_ALIKE = 0.1  # … but for this share of the pixels below line and words
-SUPERSAMPLED = 4
 WHITE, BLACK, YELLOW = (255, 255, 255), (0, 0, 0), (255, 255, 0)
 
 

@@ -26,12 +26,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from composites import compute_clean_area
 from drawn.micrographs import draw, draw_panels
 from overlays import burnt
 
 from agent.errors import FileError
 from agent.imaging import crop
-from agent.imaging.crop import _find_largest_rectangle
 from agent.imaging.readers.read import MicrographImage, read
 
 LEAST_PX = 300  # of a side that is left above the graphics of a real image
@@ -308,7 +308,7 @@ def _measure_crop(tally, cut, truth) -> list[str]:
         if truth.border:
             tally.bordered += 1
             tally.bordered_clean += share < 0.01
-        best = _clean_area(truth.dirty)
+        best = compute_clean_area(truth.dirty)
         kept = (x1 - x0) * (y1 - y0) / max(1, best)
         if share < 0.01:
             tally.areas.append(min(kept, 1.0))
@@ -321,18 +321,6 @@ def _measure_crop(tally, cut, truth) -> list[str]:
         else:
             wrong.append("not kept whole")
     return wrong
-
-
-def _clean_area(dirty) -> float:
-    """Return the area (pixels) of the largest rectangle without a dirty pixel, to 1/300."""
-    height, width = dirty.shape
-    step = max(1, max(height, width) // 300)
-    rows, columns = height // step, width // step
-    cells = dirty[: rows * step, : columns * step].reshape(rows, step, columns, step)
-    found = _find_largest_rectangle(~cells.any(axis=(1, 3)))
-    if found is None:
-        return 0.0
-    return float((found[2] - found[0]) * (found[3] - found[1]) * step * step)
 
 
 def _meets(box, line) -> bool:

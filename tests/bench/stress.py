@@ -733,7 +733,6 @@ _WITHOUT_RIGHTS = (
 )
 """Root may read anything; the agent of this run may not."""
 
-
 PC = """
 import platform, sys
 name = sys.argv.pop(1)

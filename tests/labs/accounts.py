@@ -8,7 +8,6 @@ from agent.store.people import auth
 
 AT = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
 
-
 PASSWORD = "a quite long pass phrase"  # noqa: S105 - of a test's account
 
 

@@ -9,7 +9,6 @@ from model import default_taxonomy
 
 FIRST, SECOND = "20261101-0badcafe", "20261125-beefbeef"
 
-
 ACCURACY = {"value": 0.913, "low": 0.868, "high": 0.944}
 
 
@@ -40,7 +39,6 @@ def two_bundles(lab):
 
 
 PER_CODE = {"G8": {"n": 160, "right": 146, "covered": 150, "members": 170}, "M7": {"n": 0}}
-
 
 CHECKS = [
     {

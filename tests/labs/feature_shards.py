@@ -11,7 +11,6 @@ from model.ood.feature_arrays import FeatureForm
 
 FORM = FeatureForm("pass 2 tiny aaaa", 16, (8, 12, 20, 32), 26)
 
-
 OF = FormOfRows(FORM, "1")
 
 

@@ -21,15 +21,11 @@ from model import default_taxonomy, taxonomy_from
 
 TAXONOMY = default_taxonomy()
 
-
 BUNDLE = "20261101-0badcafe"
-
 
 WANTED = RING_A.model_copy(update={"fields": 3, "area_mm2": 0.2})
 
-
 MADE = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-
 
 ON = Allowance(
     material="100Cr6",
@@ -43,7 +39,6 @@ ON = Allowance(
     um_per_px=(0.08, 0.12),
     since=MADE - timedelta(days=1),
 )
-
 
 RULES = Rules(WANTED, TAXONOMY, material="100Cr6", allowances=(ON,))
 
@@ -86,7 +81,6 @@ def demanding(**given):
 
 CODES = ("G5", "G6", "G7", "G8", "G9-10", "B8", "M9-10")
 
-
 DECISIONS = (
     st.none()
     | st.builds(
@@ -103,7 +97,6 @@ DECISIONS = (
         st.just("R. Stahl"),
     )
 )
-
 
 FIELDS = st.builds(
     FieldFacts,
@@ -123,7 +116,6 @@ FIELDS = st.builds(
     held=st.sampled_from(("", "", "held")),
 )
 
-
 DEMANDS = st.builds(
     lambda given: demanding(**given),
     st.fixed_dictionaries(
@@ -135,7 +127,6 @@ DEMANDS = st.builds(
         }
     ),
 )
-
 
 DENTS = (
     {"codes": ("G7", "G8")},
@@ -153,14 +144,12 @@ DENTS = (
     {"superseded": Superseded("why", "B. Eile")},
 )
 
-
 NEARLY = st.builds(
     lambda number, dent: replace(field(number), **dent),
     st.integers(1, 4),
     st.sampled_from(({},) * 24 + DENTS),
 )
 """Fields of which most prove all that is asked: so that the laws meet specimens that conform."""
-
 
 SPECIMENS = st.builds(
     SpecimenFacts,

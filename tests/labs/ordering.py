@@ -18,9 +18,7 @@ from model import default_taxonomy
 
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
-
 BUNDLE = "20261101-0badcafe"
-
 
 VALIDATED = {
     "images": 900,
@@ -37,7 +35,6 @@ VALIDATED = {
 }
 """A validation record of 149 specimens of each kind, none called conforming falsely."""
 
-
 SETTINGS = """
 [site]
 name = "Plant 1"
@@ -52,7 +49,6 @@ material = "100Cr6"
 [orders]
 leads = ["R. Stahl"]
 """
-
 
 DEMAND = """
 [[specification]]
@@ -69,11 +65,11 @@ fields = 3
 class OrderingLab:
     """A lab with one order, and the command in its folder."""
 
-    def __init__(self, folder, capsys):
+    def __init__(self, folder, capsys, filled=None):
         self.folder, self._capsys, self.at = folder, capsys, AT
         (folder / "agent.toml").write_text(SETTINGS, encoding="utf-8")
         (folder / "specifications.toml").write_text(DEMAND, encoding="utf-8")
-        self.lab = lab.Lab(folder / "data")
+        self.lab = lab.copy_of(filled, folder / "data") if filled else lab.Lab(folder / "data")
         self.store = self.lab.store
 
     def take(self, field, code="G8", *, order="4711", specimen="01", **given):
@@ -115,3 +111,17 @@ class OrderingLab:
 
     def confirm(self, public_id, code="G8", why=""):
         self.store.labels.decide(public_id, Decision("code", "Ada", code=code, comment=why), at=AT)
+
+
+def word(ordering, number="4711"):
+    return ordering.order(number)["conformity"]
+
+
+def missing(ordering, number="4711"):
+    return "; ".join(ordering.order(number)["missing"])
+
+
+def notes(ordering, number="4711"):
+    """Return the notes of an order but the one that holds for every field of this lab."""
+    untraced = "scale not traced to a stage micrometer"
+    return [note for note in ordering.order(number)["notes"] if note != untraced]

@@ -17,7 +17,6 @@ from labs.shell import Shell
 
 HOUR = timedelta(hours=1)
 
-
 SETTINGS = """
 [site]
 name = "Plant 1"
@@ -28,7 +27,6 @@ lists = "lists"
 outbox_formats = ["json"]
 leads = ["Leo"]
 """
-
 
 LIMITS = """
 [[specification]]

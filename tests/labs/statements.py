@@ -18,7 +18,6 @@ from labs.lab import DAY, RING_A, TAXONOMY
 
 ISSUER = Issuer("Plant 1", "Europe/Berlin", bundle=lambda name: {"sha256": f"of {name}"})
 
-
 RULES = OrderPolicy(Specifications((RING_A,)), TAXONOMY, zone="Europe/Berlin")
 
 

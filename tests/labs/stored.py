@@ -17,12 +17,9 @@ from labs import lab
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 
-
 SHA = "ab" * 32
 
-
 OTHER = "cd" * 32
-
 
 FOLDER = Path("/mnt/lom")
 

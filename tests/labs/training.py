@@ -18,7 +18,6 @@ from model.training.gradients import TrainState
 
 NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
 
-
 TAXONOMY = taxonomy_from(
     {
         "name": "stripes",
@@ -26,7 +25,6 @@ TAXONOMY = taxonomy_from(
         "subtype": [{"name": "G", "sizes": ["7", "8"]}, {"name": "B", "sizes": ["8"]}],
     }
 )
-
 
 PLAN = TrainingConfig(
     taxonomy=TAXONOMY,

@@ -8,7 +8,6 @@ from servers.browser import until
 
 WIDTH, HEIGHT, UM_PER_PX = 2000, 1500, 0.12
 
-
 MARKS = ((500, 400), (1500, 400))
 """Two marks of the drawn picture, 1000 px = 120 µm apart."""
 

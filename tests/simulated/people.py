@@ -12,7 +12,6 @@ from simulated.lab import BUNDLES, OUTBOX, QUIET_S, SHARE, picture
 if TYPE_CHECKING:
     from simulated.world import World
 
-
 MEDDLING = ("overwrite", "rename", "delete", "touch", "other", "broken")
 
 

@@ -17,7 +17,6 @@ from greenlet import getcurrent, greenlet
 
 _PART = re.compile(r"\.[0-9]+-[0-9a-f]{8}\.part$")  # the program draws these names itself
 
-
 MOST_ROUNDS = 3000
 STALL_S = 200.0
 

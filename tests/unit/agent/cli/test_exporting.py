@@ -207,7 +207,6 @@ def accept_all(manifest, columns):
 FIELD = measured(3)
 CALIBRATED = replace(measured(4), calibration="2026-11-28")
 
-
 NUMBER = re.compile(r"\d+\.\d+")
 WITH_NEEDLES = OrderPolicy(Specifications((RING_A,)), TAXONOMY, has_needles=True)
 TOLD = {"order": "4711", "specimen": "01", "field": "1", "material": "100Cr6"}

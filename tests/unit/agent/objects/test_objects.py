@@ -22,7 +22,6 @@ from servers.object_storage import (
     make_older,
     open_client,
     open_pc,
-    serve,
     serve_through,
     write_credentials,
 )
@@ -35,19 +34,6 @@ from agent.objects.mirrored_files import is_own_name
 OTHER = "cd" * 32
 
 
-@pytest.fixture(scope="module")
-def endpoint():
-    with serve() as address:
-        yield address
-
-
-@pytest.fixture
-def bucket(endpoint, tmp_path, request):
-    name = hashlib.sha256(request.node.name.encode()).hexdigest()[:20]
-    make_bucket(endpoint, name)
-    return connect(endpoint, f"s3://{name}/lab-3", write_credentials(tmp_path))
-
-
 def fill(archive: Archive, sha256: str = SHA, seed: int = 0) -> dict[str, str]:
     noise = np.random.default_rng(seed).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     return archive.keep(crop_of(noise, sha256=sha256))
@@ -56,6 +42,27 @@ def fill(archive: Archive, sha256: str = SHA, seed: int = 0) -> dict[str, str]:
 def send(archive: Archive, **choice) -> object:
     make_older(archive.folder)
     return archive.mirror.run_round(**choice)
+
+
+def fill_away(bucket, folder: Path) -> Archive:
+    """Keep one micrograph whose files are in the storage alone."""
+    archive = open_pc(folder / "data", bucket)
+    fill(archive)
+    send(archive)
+    archive.mirror.run_round(cache_bytes=1)
+    return archive
+
+
+def send_two_shards(bucket, folder: Path) -> tuple[Archive, Archive, Path, Path]:
+    """Send two shards from one PC to another; return both and the folders of their shards."""
+    one, two = open_pc(folder / "one", bucket), open_pc(folder / "two", bucket)
+    near, far = (folder / pc / "kept-features" / ("0" * 16) for pc in ("one", "two"))
+    near.mkdir(parents=True)
+    for name in ("a", "b"):
+        (near / f"{name * 64}.parquet").write_bytes(name.encode())
+    send(one)
+    send(two)
+    return one, two, near, far
 
 
 def test_what_is_sent_is_read_on_another_pc(bucket, tmp_path) -> None:
@@ -187,14 +194,7 @@ def test_a_bundle_is_taken_when_it_is_complete(bucket, tmp_path) -> None:
 
 
 def test_shards_go_both_ways_and_joined_ones_leave(bucket, tmp_path) -> None:
-    one, two = open_pc(tmp_path / "one", bucket), open_pc(tmp_path / "two", bucket)
-    form = tmp_path / "one" / "kept-features" / ("0" * 16)
-    form.mkdir(parents=True)
-    for name in ("a", "b"):
-        (form / f"{name * 64}.parquet").write_bytes(name.encode())
-    send(one)
-    send(two)
-    far = tmp_path / "two" / "kept-features" / ("0" * 16)
+    one, two, form, far = send_two_shards(bucket, tmp_path)
     assert len(list(far.iterdir())) == 2
 
     (form / f"{'c' * 64}.parquet").write_bytes(b"ab")
@@ -213,14 +213,7 @@ def test_shards_go_both_ways_and_joined_ones_leave(bucket, tmp_path) -> None:
 
 
 def test_a_shard_that_is_lost_on_one_pc_is_lost_nowhere_else(bucket, tmp_path) -> None:
-    one, two = open_pc(tmp_path / "one", bucket), open_pc(tmp_path / "two", bucket)
-    form = tmp_path / "one" / "kept-features" / ("0" * 16)
-    form.mkdir(parents=True)
-    for name in ("a", "b"):
-        (form / f"{name * 64}.parquet").write_bytes(name.encode())
-    send(one)
-    send(two)
-    far = tmp_path / "two" / "kept-features" / ("0" * 16)
+    one, two, form, far = send_two_shards(bucket, tmp_path)
 
     (far / f"{'a' * 64}.parquet").unlink()  # it was damaged
     send(two)
@@ -235,10 +228,7 @@ def test_a_shard_that_is_lost_on_one_pc_is_lost_nowhere_else(bucket, tmp_path) -
 
 
 def test_a_lost_index_costs_time_and_nothing_else(bucket, tmp_path) -> None:
-    archive = open_pc(tmp_path / "data", bucket)
-    fill(archive)
-    send(archive)
-    archive.mirror.run_round(cache_bytes=1)
+    archive = fill_away(bucket, tmp_path)
     archive.mirror.index.path.unlink()
 
     assert archive.has_crop(SHA, 0)
@@ -249,10 +239,7 @@ def test_a_lost_index_costs_time_and_nothing_else(bucket, tmp_path) -> None:
 
 
 def test_pruned_files_are_found_wherever_they_lie(bucket, tmp_path) -> None:
-    archive = open_pc(tmp_path / "data", bucket)
-    fill(archive)
-    send(archive)
-    archive.mirror.run_round(cache_bytes=1)
+    archive = fill_away(bucket, tmp_path)
 
     files = list(archive.of(SHA, 0))
     assert len(files) == 4
@@ -411,10 +398,7 @@ def test_a_file_that_is_pruned_while_it_is_sent_is_nowhere(bucket, endpoint, tmp
 def test_a_file_that_came_without_an_index_leaves_the_disk_only_by_its_own_hash(
     bucket, tmp_path
 ) -> None:
-    archive = open_pc(tmp_path / "data", bucket)
-    fill(archive)
-    send(archive)
-    archive.mirror.run_round(cache_bytes=1)
+    archive = fill_away(bucket, tmp_path)
     archive.mirror.index.path.unlink()
     crop = archive.crop_path(SHA, 0)
     good = archive.read(crop)
@@ -428,10 +412,7 @@ def test_a_file_that_came_without_an_index_leaves_the_disk_only_by_its_own_hash(
 
 @pytest.mark.parametrize("kept", [0, 100, 5000], ids=["garbage", "short", "a later page"])
 def test_a_damaged_index_is_put_aside_and_counts_as_lost(bucket, tmp_path, kept) -> None:
-    archive = open_pc(tmp_path / "data", bucket)
-    fill(archive)
-    send(archive)
-    archive.mirror.run_round(cache_bytes=1)
+    archive = fill_away(bucket, tmp_path)
     index = archive.mirror.index.path
     index.write_bytes(index.read_bytes()[:kept] + b"garbage!" * 3000)
 

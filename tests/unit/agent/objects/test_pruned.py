@@ -14,12 +14,9 @@ from labs.lab import DAY, Lab
 from labs.stored import SHA, finding
 from servers.object_storage import (
     connect,
-    make_bucket,
     make_older,
     open_pc,
-    serve,
     serve_through,
-    write_credentials,
 )
 
 from agent.archive import Archive
@@ -29,19 +26,6 @@ from agent.objects.mirror import parse_picture
 from agent.store import Decision, MicrographView
 
 LATER = DAY + timedelta(days=40)
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    with serve() as address:
-        yield address
-
-
-@pytest.fixture
-def bucket(endpoint, tmp_path, request):
-    name = hashlib.sha256(request.node.name.encode()).hexdigest()[:20]
-    make_bucket(endpoint, name)
-    return connect(endpoint, f"s3://{name}/lab-3", write_credentials(tmp_path))
 
 
 class Plant:

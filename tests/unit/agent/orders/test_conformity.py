@@ -435,7 +435,6 @@ FINE = Statement(Conformity.CONFORMS)
 OPEN = Statement(Conformity.UNDECIDED, ("3 of 5 fields", "field 4 could be 6 or 7"))
 BAD = Statement(Conformity.DOES_NOT_CONFORM, (), ("field 3 is G6, confirmed by R. Stahl",))
 
-
 OF_SPECIMENS = [
     ({"01": FINE}, (), None, "conforms", ""),
     ({"01": FINE, "02": OPEN}, (), None, "undecided", "specimen 02: 3 of 5 fields; field 4"),

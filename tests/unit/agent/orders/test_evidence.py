@@ -107,7 +107,6 @@ def test_a_second_look_at_the_limit_asks_for_two_reviewers():
 
 REPLACED = Superseded("again", "B. Eile")
 
-
 GONE = [
     (field(9, code="G7", codes=("G7",)), "could be 7"),
     (field(9, codes=("G7", "G8")), "could be 7 or 8"),

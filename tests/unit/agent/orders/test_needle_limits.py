@@ -56,7 +56,6 @@ def test_a_limit_of_a_quantile_is_read(text, quantile, most_um) -> None:
 
 ENDLESS = "9" * 400
 
-
 NO_QUANTILES = [
     *("L90 < 25 µm", "L80 <= 25 µm", "L90 <= 25", "L90 <= 0 µm", "25", "L90 <= nan µm"),
     *("L90 <= -3 µm", "L90 <= 1e3 µm", f"L90 <= {ENDLESS} µm", "L90 <= ٢٥ µm"),

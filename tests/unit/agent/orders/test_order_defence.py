@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from labs import lab
-from labs.ordering import AT, BUNDLE, DEMAND, SETTINGS, VALIDATED, OrderingLab
+from labs.ordering import AT, BUNDLE, DEMAND, SETTINGS, VALIDATED, OrderingLab, missing, notes, word
 
 from agent.demo.micrograph import draw_micrograph
 from agent.errors import UsageError
@@ -35,20 +35,6 @@ def three(ordering, *, order="4711", confirm=True):
     for public_id in ids if confirm else ():
         ordering.confirm(public_id)
     return ids
-
-
-def word(ordering, number="4711"):
-    return ordering.order(number)["conformity"]
-
-
-def missing(ordering, number="4711"):
-    return "; ".join(ordering.order(number)["missing"])
-
-
-def notes(ordering, number="4711"):
-    """Return the notes of an order but the one that holds for every field of this lab."""
-    untraced = "scale not traced to a stage micrometer"
-    return [note for note in ordering.order(number)["notes"] if note != untraced]
 
 
 def listed(ordering, number="4711", name="list.csv", **given):
@@ -986,56 +972,8 @@ def test_a_lead_may_decide_that_two_places_are_two(ordering):
     )
 
 
-def test_a_field_counts_only_after_it_was_compared(ordering):
-    three(ordering)
-    claim = ordering.lab.arrive("4711_01_4.tif", at=AT)
-    crop = lab.crop_of("ab" * 32, steel(4))
-    verdict = TriageVerdict(Handling.AUTOMATIC, ())
-    keys = {"order": "4711", "specimen": "01", "field": "4", "material": "100Cr6"}
-    finding = MicrographResult(
-        lab.facts_of(crop),
-        keys,
-        {},
-        lab.prediction_of("G8"),
-        verdict,
-        landmarks=encode_landmarks(crop),
-    )
-    ordering.store.work_queue.finish(claim, [finding], at=AT)
-    ordering.confirm(crop.id)
-
-    before = missing(ordering)
-    ordering.lab.places.compare_pending(at=AT)
-
-    assert "field 4 is not yet compared with the other micrographs" in before
-    assert word(ordering) == "conforms"
-
-
-def test_what_another_agent_wrote_meanwhile_is_compared_too(ordering):
-    show(ordering, 1, steel(1))
-    other = PlaceCheck(ordering.store)
-    other.compare_pending(at=AT)
-    show(ordering, 2, steel(2))
-    claim = ordering.lab.arrive("4712_01_1.tif", at=AT)
-    crop = lab.crop_of("cd" * 32, TRICKS["mirrored"](steel(2)))
-    keys = {"order": "4712", "specimen": "01", "field": "1", "material": "100Cr6"}
-    verdict = TriageVerdict(Handling.AUTOMATIC, ())
-    finding = MicrographResult(
-        lab.facts_of(crop),
-        keys,
-        {},
-        lab.prediction_of("G8"),
-        verdict,
-        landmarks=encode_landmarks(crop),
-    )
-    ordering.store.work_queue.finish(claim, [finding], at=AT)
-
-    other.compare_pending(at=AT)
-
-    assert "shows the place of field 2 of order 4711" in missing(ordering, "4712")
-
-
-def store_directly(ordering, name, pixels, *, origin="watch", claims=(), **keys):
-    """Take a micrograph that lab.take does not: imported, or of no specimen."""
+def store_uncompared(ordering, name, pixels, *, origin="watch", claims=(), **keys):
+    """Take a micrograph that lab.take does not: not compared, imported, or of no specimen."""
     claim = ordering.lab.arrive(name, at=AT)
     crop = lab.crop_of(hashlib.sha256(name.encode()).hexdigest(), pixels)
     finding = MicrographResult(
@@ -1050,7 +988,37 @@ def store_directly(ordering, name, pixels, *, origin="watch", claims=(), **keys)
         claims=claims,
     )
     ordering.store.work_queue.finish(claim, [finding], at=AT)
+    return crop.id
+
+
+def store_directly(ordering, name, pixels, **given):
+    store_uncompared(ordering, name, pixels, **given)
     ordering.lab.places.compare_pending(at=AT)
+
+
+def test_a_field_counts_only_after_it_was_compared(ordering):
+    three(ordering)
+    keys = {"order": "4711", "specimen": "01", "field": "4", "material": "100Cr6"}
+    ordering.confirm(store_uncompared(ordering, "4711_01_4.tif", steel(4), **keys))
+
+    before = missing(ordering)
+    ordering.lab.places.compare_pending(at=AT)
+
+    assert "field 4 is not yet compared with the other micrographs" in before
+    assert word(ordering) == "conforms"
+
+
+def test_what_another_agent_wrote_meanwhile_is_compared_too(ordering):
+    show(ordering, 1, steel(1))
+    other = PlaceCheck(ordering.store)
+    other.compare_pending(at=AT)
+    show(ordering, 2, steel(2))
+    keys = {"order": "4712", "specimen": "01", "field": "1", "material": "100Cr6"}
+    store_uncompared(ordering, "4712_01_1.tif", TRICKS["mirrored"](steel(2)), **keys)
+
+    other.compare_pending(at=AT)
+
+    assert "shows the place of field 2 of order 4711" in missing(ordering, "4712")
 
 
 def test_a_trial_shot_that_belongs_to_no_specimen_does_no_harm_once_a_reviewer_dismissed_it(

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from labs.ordering import AT, DEMAND, OrderingLab
+from labs.ordering import AT, DEMAND, OrderingLab, missing
 
 from agent.cli.options import read_order_policy
 from agent.orders.facts.possible_fields import has_lookalikes, is_one_off, list_possible_orders
@@ -14,11 +14,19 @@ from agent.store import LEADS_DOUBT, Decision, Entry, number_key
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture
-def ordering(tmp_path, capsys):
-    ordering = OrderingLab(tmp_path, capsys)
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A lab with an order that conforms; each test has a copy."""
+    ordering = OrderingLab(tmp_path_factory.mktemp("filled"), None)
     for field in (1, 2, 3):
         ordering.confirm(ordering.take(field))
+    ordering.store.close()
+    return ordering.lab
+
+
+@pytest.fixture
+def ordering(filled, tmp_path, capsys):
+    ordering = OrderingLab(tmp_path, capsys, filled)
     yield ordering
     ordering.store.close()
 
@@ -26,10 +34,6 @@ def ordering(tmp_path, capsys):
 def stray(ordering, name, *, at=AT, **told):
     """Take a coarse field that belongs to no specimen."""
     return ordering.lab.take("G7", name=name, at=at, material="100Cr6", **told)
-
-
-def missing(ordering, number="4711"):
-    return "; ".join(ordering.order(number)["missing"])
 
 
 def write_demand(ordering, *, fields):

@@ -617,7 +617,6 @@ AUDITED = {
     is_restored: ("undecided", "document.missing", "lost revision 3, which the LIMS holds"),
 }
 
-
 MAY_BE_NONE = ("What is missing", "What was replaced", "Were the instruments checked")
 """Beginnings of the questions to which "nothing" is an answer."""
 

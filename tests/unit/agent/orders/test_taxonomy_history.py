@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 from importlib.resources import files
 
-from labs.ordering import AT, BUNDLE, DEMAND, SETTINGS
+from labs.ordering import AT, BUNDLE, DEMAND, SETTINGS, missing, notes, word
 
 from agent.store import Decision
 
@@ -34,19 +34,6 @@ def three(ordering, code, *, order="4711"):
     for public_id in ids:
         label(ordering, public_id, code)
     return ids
-
-
-def word(ordering, number="4711"):
-    return ordering.order(number)["conformity"]
-
-
-def missing(ordering, number="4711"):
-    return "; ".join(ordering.order(number)["missing"])
-
-
-def notes(ordering, number="4711"):
-    untraced = "scale not traced to a stage micrometer"
-    return [note for note in ordering.order(number)["notes"] if note != untraced]
 
 
 def test_reordered_sizes_do_not_judge_an_older_order_again(ordering):

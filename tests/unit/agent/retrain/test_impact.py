@@ -61,6 +61,11 @@ def found(ordering, *, has_crop=lambda _: True):
     return compute_impact(ordering.store, lab, NEW, since=SINCE, has_crop=has_crop)
 
 
+def save(ordering, said):
+    archive = Archive(ordering.folder / "data")
+    return save_impact(said, ordering.folder / "record", archive, site="Plant 1", at="now")
+
+
 def test_an_order_that_would_not_conform_any_more_is_named_with_its_field(ordering):
     allow(ordering)
     ids = [ordering.take(field) for field in (1, 2, 3)]
@@ -116,13 +121,7 @@ def test_without_a_compared_field_the_page_says_not_known_and_what_finds_it_out(
         ordering.take(field)
     said = found(ordering)
 
-    page = save_impact(
-        said,
-        ordering.folder / "record",
-        Archive(ordering.folder / "data"),
-        site="Plant 1",
-        at="now",
-    )
+    page = save(ordering, said)
 
     text = page.read_text("utf-8")
     assert format_headline(said) == "Not known: 0 of 3 fields compared"
@@ -170,13 +169,7 @@ def test_what_was_shown_is_known_again_by_its_hash_and_the_page_has_the_picture(
     answer(ordering, ids[0], "G7")
     said = found(ordering)
 
-    page = save_impact(
-        said,
-        ordering.folder / "record",
-        Archive(ordering.folder / "data"),
-        site="Plant 1",
-        at="now",
-    )
+    page = save(ordering, said)
 
     text = page.read_text("utf-8")
     document = json.loads(page.with_suffix(".json").read_text("utf-8"))

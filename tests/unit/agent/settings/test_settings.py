@@ -250,7 +250,6 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path) -> None:
 NO_NUMBER = "not a number. Write digits alone, without a zero in front, and a point for decimals."
 PATH = r"C:\lab\export"
 
-
 AS_WRITTEN = [
     ("name = Plant 1", 'line 2: name = Plant 1: write text in quotes, name = "Plant 1".'),
     ("day = 01.01.2026", "line 2: day = 01.01.2026: write the date as 2026-01-01."),

@@ -47,7 +47,6 @@ def refused(shell: Shell, file: Path) -> None:
 CLASHING = ("martensight.db", "martensight.db/x")
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-
 ODD_MANIFESTS = [
     "[]",
     "null",

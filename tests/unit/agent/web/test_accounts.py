@@ -428,15 +428,8 @@ def test_a_cookie_alone_changes_nothing(lab, browser_of):
 # --- programs -----------------------------------------------------------------------------------
 
 
-def test_a_program_with_a_token_decides_for_a_person_and_is_named(lab, browser_of):
+def test_a_program_with_a_token_decides_for_a_person_and_is_named(lab, program):
     public_id = lab.take(reasons=("uncertain",))
-    token = auth.make_token()
-    hashed = auth.hash_token(token)
-    lab.store.accounts.add(
-        "Fiji-3", kind="program", role="reviewer", hashed=hashed, by="shell", at=AT
-    )
-    program = browser_of()
-    program.headers["authorization"] = f"Bearer {token}"
 
     sent = {"by": "R. Stahl", "code": "G8"}
     answer = program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)

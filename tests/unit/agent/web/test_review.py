@@ -323,7 +323,6 @@ FETCHED_MS = """since_ms => performance.getEntriesByType("resource")
   .filter(one => one.initiatorType === "fetch" && one.startTime >= since_ms)
   .map(one => one.duration)"""
 
-
 PICTURES_MS = """since_ms => performance.getEntriesByName("decided-to-picture")
   .filter(one => one.startTime >= since_ms).map(one => one.duration)"""
 SHOWN = """count => new Promise(done => {
