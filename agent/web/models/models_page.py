@@ -107,6 +107,7 @@ def _render(web: WebContext, request: Request) -> Response:
         request,
         "models",
         jobs=web.store.jobs.list_running(at=web.now()),
+        is_requested=web.store.jobs.is_requested(CANCELLED, at=web.now()),
         titles=JOBS,
         cancelled=CANCELLED,
         is_lead=who is None or who.may("lead"),

@@ -58,6 +58,22 @@ def test_how_far_a_teaching_is_stands_there_and_a_lead_ends_it(bundles, browser_
     assert bundles.store.jobs.report(job, facts, at=AT) == "Lea"
 
 
+def test_a_training_that_has_not_begun_stands_there_and_the_page_waits_for_it(bundles, browser_of):
+    before = browser_of().get("/models").text
+    bundles.store.jobs.request("retrain", by="Lea", at=AT)
+
+    requested = browser_of().get("/models").text
+    bundles.store.jobs.take_request("retrain", at=AT)
+    taken = browser_of().get("/models").text
+
+    assert "data-refresh" not in before
+    for page in (requested, taken):
+        assert 'data-refresh="5"' in page
+        assert "progress.js" in page
+        assert "A training is requested" in page
+        assert 'action="/models/cancel"' in page
+
+
 def test_a_viewer_reads_the_card_and_who_is_nobody_does_not(bundles, browser_of):
     let_in(bundles, "Vic", "viewer")
 
