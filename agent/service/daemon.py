@@ -220,7 +220,6 @@ class Agent:
         if renamed := describe_renamed(settings, store):
             log.warning("site.renamed", reason=renamed)
         taken_back = store.work_queue.requeue_own(at=now())
-        store.agents.record_start(at=now())
         store.settings_history.record(settings.model_dump(mode="json"), at=now())
         archive = Archive.open(settings.store)
         self._bundle = bundle = CurrentBundle(settings, store, converts_apart=True)
@@ -253,6 +252,7 @@ class Agent:
         keeper.listen()
         errands = self._errands(store, keeper, candidates, nights)
         pages = self._pages(store, worker)
+        store.agents.record_start(at=now())  # its port is its own: else it does not run
         log.info("service.started", sources=len(watches), taken_back=taken_back, page=self.url)
         worker.start()
         for watch in watches:

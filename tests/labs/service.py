@@ -39,8 +39,8 @@ class Lab:
         self.file = folder / "agent.toml"
         self.write()
 
-    def write(self, *, sources=("export",), extra=""):
-        text = f'[web]\nport = 0\n[imaging]\nworkers = 1\n{extra}\n[store]\nfolder = "data"\n'
+    def write(self, *, sources=("export",), extra="", port=0):
+        text = f'[web]\nport = {port}\n[imaging]\nworkers = 1\n{extra}\n[store]\nfolder = "data"\n'
         for name in sources:
             text += f'[[sources]]\nname = "{name}"\nfolder = "{name}"\nquiet_s = 0.3\n'
         self.file.write_text(text, encoding="utf-8")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -71,6 +72,18 @@ def test_an_empty_folder_is_no_lab_and_the_next_step_is_named(
     assert code == 2
     assert "agent init, then agent run" in " ".join(errors.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_agent_whose_port_is_taken_is_not_running(lab):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        lab.write(port=taken.getsockname()[1])
+        command = [sys.executable, "-m", "agent", "--config", str(lab.file), "run"]
+
+        ended = subprocess.run(command, capture_output=True, check=False, text=True)
+
+    assert ended.returncode == 2
+    assert "web.port" in ended.stderr
+    assert lab.status()["running"] is False
 
 
 def test_a_lab_without_a_source_is_told_where_to_set_one(tmp_path, monkeypatch, agent):
