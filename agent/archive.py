@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging import Crop
-    from agent.settings import StoreSection
+    from agent.settings import Settings
 
 PIECE_BYTES = 1 << 20
 MAPS = ".maps.safetensors"
@@ -48,20 +48,21 @@ class Archive:
     Args:
         folder: The data folder, `store.folder`.
         mirror: The object storage of this folder; None for a folder that holds everything.
+        max_megapixels: Of a crop, in millions; a larger one was never archived.
     """
 
-    def __init__(self, folder: Path, mirror: ObjectMirror | None = None) -> None:
+    def __init__(
+        self, folder: Path, mirror: ObjectMirror | None = None, *, max_megapixels: float = 200.0
+    ) -> None:
         self.folder = folder
         self.mirror = mirror
+        self._max_megapixels = max_megapixels
 
     @classmethod
-    def open(cls, section: StoreSection) -> Archive:
-        """Return the archive of a lab, by its settings.
-
-        Args:
-            section: [store].
-        """
-        return cls(section.folder, open_mirror(section))
+    def open(cls, settings: Settings) -> Archive:
+        """Return the archive of a lab, by its settings."""
+        store, limit = settings.store, settings.imaging.max_megapixels
+        return cls(store.folder, open_mirror(store), max_megapixels=limit)
 
     # --- paths ---
 
@@ -289,9 +290,20 @@ class Archive:
 
         Raises:
             FileNotFoundError: It was never stored, or was pruned.
+            ValueError: It is not what was archived; a larger one than the intake reads, or a mask
+                of another size, is not decoded.
         """
-        pixels = pictures.decode(self.read(self.crop_path(sha256, page)))
-        return pixels, pictures.decode_mask(self.read(self.valid_path(sha256, page)))
+        crop = self.read(path := self.crop_path(sha256, page))
+        valid = self.read(valid_path := self.valid_path(sha256, page))
+        width, height = size = pictures.read_size(crop)
+        if width * height > self._max_megapixels * 1e6:
+            raise ValueError(
+                f"{path}: not what was archived, it has {width} × {height} px, more than "
+                f"{self._max_megapixels:g} megapixels ([imaging] max_megapixels)"
+            )
+        if pictures.read_size(valid) != size:
+            raise ValueError(f"{valid_path}: not what was archived, it has another size")
+        return pictures.decode(crop), pictures.decode_mask(valid)
 
     def maps(self, sha256: str, page: int, bundle: str) -> dict[str, NDArray[np.float16]]:
         """Load one bundle's maps; empty if there are none, or damaged, or if no storage answers."""
@@ -388,8 +400,9 @@ class Archive:
             return None
         with suppress(OSError, ValueError):
             stored = self.read(path)
-            same = stored == content or np.array_equal(
-                pictures.decode(stored), pictures.decode(content)
+            same = stored == content or (
+                pictures.read_size(stored) == pictures.read_size(content)
+                and np.array_equal(pictures.decode(stored), pictures.decode(content))
             )
             return stored if same else None
         return None

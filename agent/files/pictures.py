@@ -186,14 +186,30 @@ def decode(encoded: bytes) -> Pixels:
     return cast("Pixels", cv2.cvtColor(_decode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
 
 
+def read_size(encoded: bytes) -> tuple[int, int]:
+    """Return the width and height that the header of a picture states; nothing is decoded.
+
+    Raises:
+        ValueError: It is not a picture.
+    """
+    if encoded.startswith(SIGNATURE) and len(encoded) >= 24:  # noqa: PLR2004 - its header
+        width, height = struct.unpack(">II", encoded[16:24])
+        return width, height
+    try:
+        with Image.open(io.BytesIO(encoded)) as picture:
+            return picture.size
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{len(encoded)} bytes that are no picture") from error
+
+
 def decode_crop(encoded: bytes, box: Box) -> Pixels:
     """Decode a crop, a PNG of the size of its box: a picture of gigabytes in its place is refused.
 
     Raises:
         ValueError: It is not that picture.
     """
-    size = struct.pack(">II", box[2] - box[0], box[3] - box[1])
-    if not encoded.startswith(SIGNATURE) or encoded[16:24] != size:
+    size = (box[2] - box[0], box[3] - box[1])
+    if not encoded.startswith(SIGNATURE) or read_size(encoded) != size:
         raise ValueError(f"{len(encoded)} bytes that are no crop of its size")
     return decode(encoded)
 

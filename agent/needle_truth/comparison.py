@@ -476,7 +476,7 @@ def _measure(
         return Place.NOT_MEASURED
     try:
         pixels, valid = archive.field(view.sha256, view.page)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # agent verify names one that was replaced
         return Place.NO_PIXELS
     field = measure_field(to_grey(pixels, valid), view.um_per_px, mapper)
     return field if field.outcome is NeedleOutcome.MEASURED else Place.NOT_MEASURED

@@ -401,7 +401,10 @@ class ScaleRejudging:
     def _load(self, view: MicrographView, scale: GivenScale) -> Crop | None:
         if view.crop is None or not self._archive.has_crop(view.sha256, view.page):
             return None
-        pixels, valid = self._archive.field(view.sha256, view.page)
+        try:
+            pixels, valid = self._archive.field(view.sha256, view.page)
+        except ValueError:  # it was replaced: agent verify names it
+            return None
         return Crop(
             sha256=view.sha256,
             page=view.page,

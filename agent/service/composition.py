@@ -190,7 +190,7 @@ def collect_labels(
 
     return collect(
         store,
-        Archive.open(settings.store),
+        Archive.open(settings),
         taxonomy,
         group_by=group_by,
         learns_from=settings.retrain.learns_from,
@@ -244,7 +244,7 @@ def make_pipeline(
     own = {source.name: build_provenance(source) for source in settings.sources}
     return Pipeline(
         store=store,
-        archive=Archive.open(settings.store),
+        archive=Archive.open(settings),
         pool=pool,
         classifier=classifier,
         policy=build_policy(settings, classifier, store),

@@ -221,7 +221,7 @@ class Agent:
             log.warning("site.renamed", reason=renamed)
         taken_back = store.work_queue.requeue_own(at=now())
         store.settings_history.record(settings.model_dump(mode="json"), at=now())
-        archive = Archive.open(settings.store)
+        archive = Archive.open(settings)
         self._bundle = bundle = CurrentBundle(settings, store, converts_apart=True)
         instrument = InstrumentCheck(settings, store, now=now, problems=self.problems)
         worker = Worker(

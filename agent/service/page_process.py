@@ -140,7 +140,7 @@ def _serve(settings: Settings, listener: socket.socket, voice: Voice, lives: Con
         application = app_of(
             settings,
             store=store,
-            archive=Archive.open(settings.store),
+            archive=Archive.open(settings),
             now=clock,
             status=PageStatus(settings, store),
             inbox=inbox,

@@ -157,7 +157,7 @@ class StatementKeeper:
     def _write(self, statement: FrozenStatement, signer: Signer) -> None:
         is_mine = write_files(
             self._store,
-            Archive.open(self._settings.store),
+            Archive.open(self._settings),
             statement,
             language=self._settings.report.language,
             signer=signer,

@@ -67,9 +67,7 @@ def stack():
 
 def browser_of(lab, store):
     settings = settings_of.read(lab.folder / "agent.toml", {})
-    app = app_of(
-        settings, store=store, archive=Archive.open(settings.store), now=clock, status=dict
-    )
+    app = app_of(settings, store=store, archive=Archive.open(settings), now=clock, status=dict)
     return TestClient(app, base_url="http://127.0.0.1:8787")
 
 

@@ -149,7 +149,7 @@ def prune(
     from agent.backup import maintenance
 
     settings, at = load_settings(context), datetime.now(UTC)
-    archive = Archive.open(settings.store)
+    archive = Archive.open(settings)
     with open_store(settings) as store:
         befores = _compute_cutoffs(settings, at)
         since = maintenance.compute_statements_start(settings.retention.statements_years, now=at)

@@ -374,7 +374,7 @@ def compare(context: typer.Context, json: JsonOption = False) -> None:
 
     settings = load_settings(context)
     with open_store(settings) as store:
-        archive, record = Archive.open(settings.store), 0
+        archive, record = Archive.open(settings), 0
         steps = compare_needles(store, archive, NeedleMapper(), by=os_user(), at=now_utc())
         with console.progress("Micrographs", None) as advance:
             for step in steps:

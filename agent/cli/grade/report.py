@@ -96,7 +96,7 @@ def report(
         with progress("drawn", 100) as advance:
             written = write_report(
                 store,
-                Archive.open(settings.store),
+                Archive.open(settings),
                 reports_folder(settings.store.folder, store),
                 wanted,
                 lab,

@@ -151,9 +151,9 @@ class Crops:
         from agent.labelled_import.learned_copies import LearnedCopies
         from agent.service.composition import make_pool
 
-        self._archive = Archive(folder)
+        self._archive = Archive(folder, max_megapixels=settings.imaging.max_megapixels)
         self.pool = make_pool(settings, is_all=True, has_landmarks=False)
-        self._copies = LearnedCopies(Archive.open(settings.store), learned)
+        self._copies = LearnedCopies(Archive.open(settings), learned)
         self._learned, self._group_by = learned, group_by
 
     def of(

@@ -213,7 +213,7 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
     from agent.retrain.bundle_registry import get_bundle, get_record_folder
     from agent.service.data_folder import clock
 
-    archive, now = Archive.open(settings.store), clock()
+    archive, now = Archive.open(settings), clock()
     impact = compute_impact(
         store,
         read_order_policy(settings, store),

@@ -412,7 +412,7 @@ def _compare_sources(settings: Settings, store: Store) -> list[str]:
             f"source {source.name}: {format_count(len(files), 'image')}, "
             f"{len(files) - new} already processed, {new} new"
         )
-    archive = Archive.open(settings.store)
+    archive = Archive.open(settings)
     kept = [crop for crop in store.retention.iter_archived() if crop.pruned_at is None]
     missing = sum(not archive.has_crop(crop.sha256, crop.page) for crop in kept)
     if missing:

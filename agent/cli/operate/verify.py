@@ -65,7 +65,7 @@ def verify(
     from agent.backup.verification import verify_trail
 
     with open_store(settings) as store, progress("verify", None) as advance:
-        archive = Archive.open(settings.store)
+        archive = Archive.open(settings)
         faults, notes = store.checks.find_unreadable_values(), [NOTHING_ELSE]
         if not faults:
             outside = read_outside(settings, store, anchor or ())
@@ -154,7 +154,7 @@ def check_installation(settings: Settings, *, references: bool, as_json: bool) -
     from agent.backup import maintenance
 
     with open_store(settings) as store:
-        faults = list(maintenance.check(store, Archive.open(settings.store)))
+        faults = list(maintenance.check(store, Archive.open(settings)))
         results = _check_references(settings, store) if references else []
     for result in results if not as_json else ():
         mark = "✓" if result.is_good else "✗"

@@ -415,7 +415,7 @@ def _keep_picture(settings: Settings, picture: Path | None) -> str:
         picture = picture.resolve()
         read(picture)
         sha256 = hashlib.sha256(picture.read_bytes()).hexdigest()
-        Archive.open(settings.store).keep_original(picture, sha256)
+        Archive.open(settings).keep_original(picture, sha256)
     except (FileError, OSError) as error:
         raise UsageError(f"--picture {picture}: not a readable picture ({error}).") from error
     return sha256

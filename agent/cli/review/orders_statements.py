@@ -212,7 +212,7 @@ def _write(
     from agent.orders.statements.trace_page import require_new_folder
 
     target = require_new_folder(folder.absolute())
-    archive = Archive.open(settings.store)
+    archive = Archive.open(settings)
     try:
         target.mkdir(parents=True)
         for statement in frozen_statements:
@@ -253,7 +253,7 @@ def write_customer_report(
         stated = find_statement(store, number, statement)
         contents = render_customer_report(
             store,
-            Archive.open(settings.store),
+            Archive.open(settings),
             stated,
             language=language or settings.report.language,
             folder=Path(templates) if templates else None,
@@ -326,7 +326,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
         write_trace(
             evidence,
             target,
-            archive=Archive.open(settings.store),
+            archive=Archive.open(settings),
             bundles=bundles_folder(settings),
             signature=TraceSignature(
                 by=signed,
@@ -358,7 +358,7 @@ def _collect(settings: Settings, store: Store, name: str, kind: str) -> Trace:
     with console.progress(f"Evaluating {name} again", fields) as advance:
         tracer = Tracer(
             store,
-            Archive.open(settings.store),
+            Archive.open(settings),
             lab,
             control=settings.orders.control,
             bundle=_make_loader(settings),

@@ -93,7 +93,7 @@ def _suggest(settings: Settings, n: int, gain: float, *, as_json: bool) -> None:
     with open_store(settings) as store:
         lesson, waiting = find_training_job(settings, store), store.review_queue.list_micrographs()
     classifier = load_bundle(settings, lesson.manifest.name)
-    archive = Archive.open(settings.store)
+    archive = Archive.open(settings)
     steps = suggest_labels(waiting, lesson.collected, classifier, archive, n=n)
     _print_suggestion(run_to_end(steps, Suggestion), gain / 100, as_json=as_json)
 
@@ -225,7 +225,7 @@ def _describe_use(settings: Settings, store: Store, public_id: str) -> str:
     return describe(
         decide_use(
             label,
-            has_crop=Archive.open(settings.store).has_crop(label.sha256, label.page),
+            has_crop=Archive.open(settings).has_crop(label.sha256, label.page),
             taxonomy=read_taxonomy(settings, store, now=datetime.now(UTC)),
             learns_from=settings.retrain.learns_from,
         )
@@ -307,7 +307,7 @@ def export_labelled(settings: Settings, folder: Path) -> None:
     with open_store(settings) as store:
         labelled = store.labelled_micrographs.list_all(kinds=("code", "strange", "unusable"))
     folder.mkdir(parents=True, exist_ok=True)
-    archive, missing, rows = Archive.open(settings.store), [], []
+    archive, missing, rows = Archive.open(settings), [], []
     with progress("exported", len(labelled)) as advance:
         for number, micrograph in enumerate(labelled, start=1):
             row = _export_crop(micrograph, archive, folder)

@@ -423,7 +423,7 @@ def write_report(settings: Settings, store: Store) -> Path:
     lab = night_settings(settings, store, now=now)
     folder = reports_folder(settings.store.folder, store)
     night = night_of(now, lab.at, lab.zone)
-    return write(store, Archive.open(settings.store), folder, night, lab, now=now).path
+    return write(store, Archive.open(settings), folder, night, lab, now=now).path
 
 
 def _print_results(

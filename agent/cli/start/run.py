@@ -203,7 +203,7 @@ def web(context: typer.Context) -> None:
         application = app_of(
             settings,
             store=store,
-            archive=Archive.open(settings.store),
+            archive=Archive.open(settings),
             now=clock,
             status=lambda: build_status(
                 settings, now=clock(), open_store=lambda: open_store(settings)

@@ -311,7 +311,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
         path = out or report_path(settings, store, reporting.FOLDER, name)
         document = reporting.write(
             store,
-            Archive.open(settings.store),
+            Archive.open(settings),
             name,
             path,
             wanted,

@@ -104,7 +104,7 @@ def load_picture(flip: Flip, archive: Archive) -> Picture | None:
     """Return a thumbnail of a flip inside the page, None where its pixels are deleted."""
     try:
         content = archive.read(archive.thumbnail_path(flip.sha256, flip.page))
-        pixels = pictures.fit_within(pictures.decode(content), SHOWN_PX)
+        pixels = pictures.decode_within(content, SHOWN_PX)
     except (OSError, ValueError):
         return None
     encoded = base64.b64encode(pictures.encode_jpeg(pixels, quality=QUALITY)).decode()

@@ -138,7 +138,7 @@ class _Delivery:
         page, pdf = (self._folder / f"{self._night}.{kind}" for kind in ("html", "pdf"))
         if not (page.is_file() and pdf.is_file()):
             lab = night_settings(self._settings, self._store, now=self._now)
-            archive = Archive.open(self._settings.store)
+            archive = Archive.open(self._settings)
             write_report(
                 self._store,
                 archive,

@@ -46,7 +46,7 @@ def fill(
     with open_store(settings) as store:
         yield from fill_features(
             store,
-            Archive.open(settings.store),
+            Archive.open(settings),
             open_features(settings, store),
             classifier,
             limit=limit,

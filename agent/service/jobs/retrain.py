@@ -311,7 +311,7 @@ def _pseudo_labelled(
     from agent.retrain import select_pseudo_labels  # noqa: PLC0415
 
     classifier = load_bundle(settings, lesson.manifest.name)
-    archive = Archive.open(settings.store)
+    archive = Archive.open(settings)
     labelled, group_by = lesson.collected.examples, lesson.plan.group_by
     return select_pseudo_labels(views, labelled, classifier, archive, group_by=group_by)
 
@@ -464,7 +464,7 @@ def suggest_next(settings: Settings) -> Iterator[Progress[None] | Suggestion]:
     with open_store(settings) as store:
         lesson, waiting = find_training_job(settings, store), store.review_queue.list_micrographs()
     classifier = load_bundle(settings, lesson.manifest.name)
-    archive = Archive.open(settings.store)
+    archive = Archive.open(settings)
     yield from suggest(waiting, lesson.collected, classifier, archive, n=SUGGESTED)
 
 

@@ -29,7 +29,7 @@ def open_judge(settings: Settings, bundle: str) -> Judge:
     """Return what judges micrographs of the lab with a bundle."""
     classifier = load_bundle(settings, bundle)
     return build_judge(
-        Archive.open(settings.store),
+        Archive.open(settings),
         classifier,
         policy=build_policy(settings, classifier),
         thresholds=collect_thresholds(settings),

@@ -1,6 +1,8 @@
 """What is archived comes back bit for bit; a kill or a full disk leaves nothing half-written."""
 
 import hashlib
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -173,3 +175,24 @@ def test_a_data_folder_that_is_a_file_is_an_error_of_the_system(tmp_path) -> Non
 
     with pytest.raises(OSError, match=r"data"):
         Archive(Path(tmp_path / "data")).keep(crop_of(np.zeros((4, 5, 3), np.uint8)))
+
+
+@pytest.mark.parametrize("kind", ["crop", "valid"])
+def test_a_replaced_picture_of_gigabytes_is_not_decoded(tmp_path, monkeypatch, kind) -> None:
+    archive, crop = Archive(tmp_path), crop_of(np.ones((40, 50, 3), np.uint8))
+    archive.keep(crop)
+    path = tmp_path / "crops" / SHA[:2] / f"{SHA}-p0{KINDS[kind]}"
+    bomb = bytearray(path.read_bytes())
+    bomb[16:24] = struct.pack(">II", 30_000, 30_000)
+    bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
+    path.write_bytes(bomb)
+    decoded: list[int] = []
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: decoded.append(1))
+
+    with pytest.raises(ValueError, match=r"not what was archived, it has (30000|another size)"):
+        archive.field(SHA, 0)
+    assert decoded == []
+
+    monkeypatch.undo()
+    archive.keep(crop)  # the file comes again: it is mended, and the bomb is not decoded either
+    assert archive.field(SHA, 0)[0].shape == (40, 50, 3)
