@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
@@ -278,6 +279,9 @@ def _load(settings: StatementsSection, now: datetime) -> tuple[datetime, str, An
     if find_spec("pyhanko") is None:
         raise SetupError(f"{EXTRA} is not installed: pip install '{EXTRA}'.")
     from cryptography.hazmat.primitives.serialization import pkcs12  # noqa: PLC0415
+
+    # pyhanko asks for DSA too, which no certificate here uses
+    warnings.filterwarnings("ignore", "DSA is deprecated")
     from pyhanko.sign import signers  # noqa: PLC0415
 
     where = f"[statements] certificate {settings.certificate}"
