@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from agent.errors import FileCode, FileError
 from agent.files.shares import inspect
-from agent.files.whole_file import NO_SUCH_FILE, open_regular
+from agent.files.whole_file import NO_SUCH_FILE, decode_text, open_regular
 from agent.imaging.readers.metadata import (
     UM_PER,
     PageFacts,
@@ -104,16 +104,7 @@ def _iter_sidecars(path: Path, root: Path | None) -> Iterable[str]:
             if error.errno not in NO_SUCH_FILE:
                 raise
         else:
-            yield _decode_text(content)
-
-
-def _decode_text(content: bytes) -> str:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", "replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
+            yield decode_text(content)
 
 
 def _parse_sidecar(text: str, size: tuple[int, int]) -> tuple[float, ...]:

@@ -7,7 +7,6 @@ held before the file is read.
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
-from agent.files.whole_file import NO_SUCH_FILE, open_regular
+from agent.files.whole_file import NO_SUCH_FILE, decode_text, open_regular
 from agent.orders.facts.scale_tracing import note_late_scales
 from agent.settings import PROCESS_KEYS
 from agent.store import ClaimedPlace, Store, WaitingFile, number_key
@@ -180,7 +179,7 @@ def merge_notes(notes: Sequence[Mapping[str, str]]) -> dict[str, str]:
 def read_notes(content: bytes) -> list[dict[str, str]]:
     """Read process data from a note's bytes; a second value of a column makes a second note."""
     notes: list[dict[str, str]] = []
-    for name, text in _iter_pairs(_decode(content)):
+    for name, text in _iter_pairs(decode_text(content)):
         column, value = GERMAN.get(name, name), text.strip().strip('"')
         if column not in PROCESS_KEYS or not value or len(value) > LONGEST_VALUE:
             continue
@@ -190,17 +189,6 @@ def read_notes(content: bytes) -> list[dict[str, str]]:
                 notes.append(free := {})
             free[column] = value
     return notes
-
-
-def _decode(content: bytes) -> str:
-    if content.startswith(
-        (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    ):  # "Unicode" in Windows Notepad
-        return content.decode("utf-16", "replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
 
 
 def _iter_pairs(text: str) -> Iterator[tuple[str, str]]:
