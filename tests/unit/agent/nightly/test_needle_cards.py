@@ -56,22 +56,24 @@ def test_a_card_shows_distribution_limit_and_the_five_longest(lab):
     assert f"Needle of {field.longest[0].length_um:.1f} µm" in card
 
 
-def test_a_field_that_was_not_measured_has_the_reason_and_no_picture(lab):
-    lab.take("G8", needles=not_measured("too_few"), reasons=("uncertain",))
+@pytest.mark.parametrize(
+    ("reason", "sentence", "unsaid"),
+    [
+        (
+            "too_few",
+            "Needles not measured: fewer than 30 complete needles",
+            "its axis drawn",
+        ),
+        ("lath_martensite", "Lath martensite: not measured.", "no separate needles"),
+    ],
+)
+def test_a_field_that_was_not_measured_has_its_own_reason(lab, reason, sentence, unsaid):
+    lab.take("G8", needles=not_measured(reason), reasons=("uncertain",))
 
     card = card_of(write(lab, SETTINGS))
 
-    assert "Needles not measured: fewer than 30 complete needles" in card
-    assert "its axis drawn" not in card
-
-
-def test_martensite_without_needles_is_not_called_a_field_without_structure(lab):
-    lab.take("G8", needles=not_measured("lath_martensite"), reasons=("uncertain",))
-
-    card = card_of(write(lab, SETTINGS))
-
-    assert "Lath martensite: not measured." in card
-    assert "no separate needles" not in card
+    assert sentence in card
+    assert unsaid not in card
 
 
 def test_a_size_that_the_needles_contradict_is_the_reason_of_the_card(lab):

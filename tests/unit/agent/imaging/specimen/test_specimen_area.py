@@ -50,18 +50,11 @@ def test_a_mount_is_left_out_to_a_few_cells(seed):
     assert border.steel.sum() >= 0.8 * (~on_grid(drawn.dirty)).sum()
 
 
-def test_an_inclusion_stays_in():
+@pytest.mark.parametrize(("row", "radius", "grey"), [(200, 30, 15), (5, 40, 40)])
+def test_an_inclusion_or_a_dark_phase_at_the_frame_stays_in(row, radius, grey):
     pixels = steel(4, border=False).pixels
     y, x = np.mgrid[:450, :600]
-    pixels[np.hypot(y - 200, x - 300) < 30] = 15
-
-    assert find_border(pixels).steel.all()
-
-
-def test_a_dark_phase_that_touches_the_frame_stays_in():
-    pixels = steel(4, border=False).pixels
-    y, x = np.mgrid[:450, :600]
-    pixels[np.hypot(y - 5, x - 300) < 40] = 40
+    pixels[np.hypot(y - row, x - 300) < radius] = grey
 
     assert find_border(pixels).steel.all()
 
