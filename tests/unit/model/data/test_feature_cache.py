@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from labs.training import PLAN, examples, trained
 
-from model import Example, FeatureCache, Field, TrainingConfig, taxonomy_from, train
+from model import Example, FeatureCache, Field
 from model.networks.backbones import build_backbone
 from model.ood.fit import iter_fit_detector
 
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
     from model.ood.detector import OodDetector
 
-TAXONOMY = taxonomy_from(
-    {
-        "name": "stripes",
-        "size": [{"name": "7"}, {"name": "8"}],
-        "subtype": [{"name": "G", "sizes": ["7", "8"]}, {"name": "B", "sizes": ["8"]}],
-    }
-)
 FIELD = Field(np.full((8, 9, 3), 7, np.uint8), np.ones((8, 9), bool), 0.2)
 FEATURES = {"a": np.arange(6, dtype=np.float16).reshape(2, 3), "b": np.array([True, False])}
 
@@ -97,35 +90,9 @@ def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None
     assert (kept["a"] == FEATURES["a"]).all()
 
 
-def stripes(code: str, seed: int) -> Field:
-    """Draw broad stripes for G7, narrow ones for G8, a dark chequerboard for B8."""
-    rng = np.random.default_rng([seed, *code.encode()])
-    y, x = np.mgrid[:64, :64]
-    pitch = 16 if code == "G7" else 6
-    wave = np.sin(2 * np.pi * (x + rng.integers(16)) / pitch)
-    grey = 150 + 60 * wave if code[0] == "G" else 70 + 50 * wave * np.sin(2 * np.pi * y / pitch)
-    pixels = np.clip(grey[..., None] + rng.normal(0, 8, (64, 64, 3)), 0, 255).astype(np.uint8)
-    return Field(pixels, np.ones((64, 64), bool), 0.2)
-
-
 def test_the_second_training_reads_every_feature_and_gives_the_same_bundle(tmp_path: Path) -> None:
-    plan = TrainingConfig(
-        taxonomy=TAXONOMY,
-        arch="tiny",
-        taps=(1, 2),
-        framing="scale",
-        frozen=True,
-        views=2,
-        shares=(0.6, 0.2, 0.2),
-        device="pytorch",
-    )
     torch.manual_seed(0)
     backbone = build_backbone("tiny")
-    given = [
-        Example(f"{code}-{i}", code, f"{code}-{i}", lambda code=code, i=i: stripes(code, i))
-        for code in ("G7", "G8", "B8")
-        for i in range(5)
-    ]
     cache = FeatureCache(tmp_path / "features", 10**8)
 
     def run(name: str, features: FeatureCache | None) -> Path:
@@ -137,14 +104,12 @@ def test_the_second_training_reads_every_feature_and_gives_the_same_bundle(tmp_p
             assert fitted.result is not None
             return fitted.result
 
-        *_, last = train(
-            given,
-            plan,
+        *_, last = trained(
             tmp_path / name,
+            PLAN,
+            examples(5),
             fit_detector=fit,
             features=features,
-            recipe="1",
-            now=datetime(2026, 11, 28, tzinfo=UTC),
         )
         assert last.result is not None
         return last.result
