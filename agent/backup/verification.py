@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agent.backup.facts import find_broken_backups, read_facts
 from agent.backup.file import unpack_database
@@ -17,7 +17,7 @@ from agent.evidence.timestamps import Timestamped
 from agent.files.shares import inspect
 from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.statements.freezing import find_differences, list_stated, list_unsupported
-from agent.store import ActCopy, Store, acts_in, name_odd
+from agent.store import Store, acts_in, name_odd
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,20 +165,21 @@ def _list_changed_acts(store: Store, backups: Path) -> list[str]:
     return []
 
 
-def _iter_differences(store: Store, copies: Iterator[ActCopy], where: str) -> Iterator[str]:
+def _iter_differences(store: Store, copies: Iterator[dict[str, Any]], where: str) -> Iterator[str]:
     now = {entry.id: entry for entry in store.audit_log.iter_acts()}
     for copy in copies:
-        entry = now.get(copy.number)
+        number = copy["id"]
+        entry = now.get(number)
         if entry is None:
             yield (
-                f"trail: number {copy.number} ({copy.act} of {copy.subject} by {copy.actor}) of "
-                f"{where} was deleted"
+                f"trail: number {number} ({copy['act']} of {copy['subject']} by {copy['actor']}) "
+                f"of {where} was deleted"
             )
             continue
         for name in ("at", "actor", "act", "subject"):
-            was, is_now = getattr(copy, name), getattr(entry, name)
+            was, is_now = copy[name], getattr(entry, name)
             if was != is_now:
-                yield f"trail: number {copy.number}: {name} was {was} ({where}), is {is_now}"
-        was = json.loads(copy.facts)
+                yield f"trail: number {number}: {name} was {was} ({where}), is {is_now}"
+        was = copy["facts"]
         if was != entry.facts:
-            yield f"trail: number {copy.number}: facts were {was} ({where}), are {entry.facts}"
+            yield f"trail: number {number}: facts were {was} ({where}), are {entry.facts}"

@@ -14,7 +14,6 @@ from .evidence.audit_log import (
     acting_through as acting_through,
 )
 from .backup import (
-    ActCopy as ActCopy,
     acts_in as acts_in,
     drop_scratch_database as drop_scratch_database,
     examine_copy as examine_copy,

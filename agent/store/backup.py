@@ -6,6 +6,7 @@ administrator gets a format that they know.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,6 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +28,6 @@ from agent.store import engine as engines
 from agent.store import schema
 from agent.store.engine import Repository
 from agent.store.evidence import guards
-from agent.store.evidence.audit_log import LoggedAct
 from agent.store.schema import count_rows
 from agent.store.sites import site_guards
 from agent.store.sites.site_scope import EVERY_SITE, POSTGRESQL_SETTING, bind
@@ -250,25 +249,20 @@ def sites_in(copied: Path) -> list[str]:
         raise StoreError(f"the copy of the database cannot be read: {error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class ActCopy(LoggedAct):
-    """An act of the audit log in a copy of the database, whatever its schema."""
+def acts_in(copied: Path) -> Iterator[dict[str, Any]]:
+    """Yield the acts in a copy of a database, oldest first, whatever its schema.
 
-    number: int
-    facts: str
-
-
-def acts_in(copied: Path) -> Iterator[ActCopy]:
-    """Yield the acts in a copy of a database, oldest first.
+    Each has the `id`, `at` (aware UTC), `actor`, `act`, `subject` and `facts` of a `TrailEntry`.
 
     Raises:
         StoreError: It cannot be read.
     """
-    rows = _rows_of_trail(copied, ["id", "at", "actor", "act", "subject", "facts"])
-    for number, at, actor, act, subject, facts in rows:
-        when = datetime.fromisoformat(at)
+    columns = ["id", "at", "actor", "act", "subject", "facts"]
+    for row in _rows_of_trail(copied, columns):
+        act: dict[str, Any] = dict(zip(columns, row, strict=True))
+        when = datetime.fromisoformat(act["at"])
         aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-        yield ActCopy(aware, actor, act, subject, int(number), facts)
+        yield act | {"id": int(act["id"]), "at": aware, "facts": json.loads(act["facts"])}
 
 
 def _rows_of_trail(copied: Path, columns: list[str]) -> list[list[str]]:

@@ -30,33 +30,24 @@ ONE_AT_A_TIME = 0x74726169  # a number of ours for PostgreSQL's advisory lock: "
 
 
 @dataclass(frozen=True, slots=True)
-class LoggedAct:
-    """What every act of an audit log has, whatever its schema.
+class TrailEntry:
+    """An act in the audit log.
 
     Args:
         at: Aware UTC.
         actor: Who acted.
         act: Name of the act, such as "label.given".
         subject: Key of what it was done to.
-    """
-
-    at: datetime
-    actor: str
-    act: str
-    subject: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrailEntry(LoggedAct):
-    """An act in the audit log.
-
-    Args:
         facts: The rest, as JSON has it.
         id: Its number in the chain.
         site: Name of the site.
         sha256: Hash of this row and the one before.
     """
 
+    at: datetime
+    actor: str
+    act: str
+    subject: str
     facts: dict[str, Any]
     id: int
     site: str
