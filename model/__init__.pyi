@@ -6,8 +6,10 @@ from .bundle import (
     verify_bundle as verify_bundle,
 )
 from .class_names import (
+    find_nearest as find_nearest,
     join_code as join_code,
     parse_numbers as parse_numbers,
+    suggest_nearest as suggest_nearest,
 )
 from .data.dataset import (
     Example as Example,

@@ -43,6 +43,25 @@ def fold_name(written: str) -> str:
     return unicodedata.normalize("NFC", "".join(spelled.split()).casefold())
 
 
+def find_nearest(written: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
+    """Return the known name that is most like a misspelt one, whatever its case.
+
+    Args:
+        written: As the user wrote it.
+        known: The existing names.
+        cutoff: Least likeness, 0 to 1; below it the name is another one, not a slip.
+    """
+    by_folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(written.casefold(), by_folded, n=1, cutoff=cutoff)
+    return by_folded[near[0]] if near else None
+
+
+def suggest_nearest(written: str, known: Iterable[str]) -> str:
+    """Return " Did you mean G8?", the end of a message, or "" where no name is alike."""
+    near = find_nearest(written, known)
+    return f" Did you mean {near}?" if near else ""
+
+
 def drop_hyphens(folded: str) -> str:
     """Return a folded name without hyphens, but those between digits, as in "9-10"."""
     return _HYPHENS.sub("", folded)
@@ -160,9 +179,10 @@ def _require_known(table: str, entry: Mapping[str, object]) -> None:
         if key in known:
             continue
         where = f"{table} {entry.get('name', '')!r}: " if table else ""
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
-        raise TaxonomyError(f"{where}unknown key {key!r}; {hint}")
+        raise TaxonomyError(
+            f"{where}unknown key {key!r}; known are {', '.join(known)}."
+            f"{suggest_nearest(key, known)}"
+        )
 
 
 # --- order of the sizes of a taxonomy, with checks that its lists do not contradict each other ----

@@ -6,7 +6,6 @@ stores a copy.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -32,6 +31,7 @@ from model.class_names import (
     require_distinct,
     require_known_keys,
     require_name,
+    suggest_nearest,
     wording_as_json,
 )
 from model.errors import TaxonomyError
@@ -171,6 +171,7 @@ class Taxonomy:
         raise TaxonomyError(
             f"There is no subtype {name!r}; known are "
             f"{_format_names(s.name for s in self.subtypes)}."
+            f"{suggest_nearest(name, (s.name for s in self.subtypes))}"
         )
 
     def code(self, subtype: str, size: str) -> str:
@@ -199,11 +200,9 @@ class Taxonomy:
         by_spelling |= {fold_name(known): known for known in parts}  # as in "spheroidite_coarse"
         if (known := by_spelling.get(fold_name(code))) is not None:
             return parts[known]
-        near = difflib.get_close_matches(code, parts, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]}?" if near else ""
         raise TaxonomyError(
             f"{code!r} is no structure code of the taxonomy {self.name!r} "
-            f"({', '.join(parts)}).{hint}"
+            f"({', '.join(parts)}).{suggest_nearest(code, parts)}"
         )
 
     @property

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from agent.errors import UnusableBundleError
+from model import suggest_nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,13 +38,17 @@ def get_bundle(store_folder: Path, name: str) -> Path:
     """Return the folder of a bundle.
 
     Raises:
-        UnusableBundleError: There is none of that name; the message lists the existing ones.
+        UnusableBundleError: There is none of that name; the message lists the existing ones
+            and suggests the nearest.
     """
     folder = get_bundles_folder(store_folder)
     if name and "/" not in name and "\\" not in name and (folder / name / "bundle.json").is_file():
         return folder / name
-    there = ", ".join(path.name for path in list_bundles(store_folder)) or "none"
-    raise UnusableBundleError(f"no bundle is called {name!r}; in {folder} there are: {there}.")
+    there = [path.name for path in list_bundles(store_folder)]
+    raise UnusableBundleError(
+        f"no bundle is called {name!r}; in {folder} there are: {', '.join(there) or 'none'}."
+        f"{suggest_nearest(name, there)}"
+    )
 
 
 def allow_demo_bundles(store_folder: Path) -> None:

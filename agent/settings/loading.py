@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import platform
@@ -24,6 +23,7 @@ from pydantic_settings import SettingsError
 from agent.errors import BadSettingsError, hide_passwords
 from agent.settings.root import ENV_PREFIX, Objective, Settings, Source
 from agent.settings.section import AddressMark, PathMark, Right, describe_toml_fault
+from model import suggest_nearest
 
 # --- the settings that are paths or network addresses, found in the settings model itself ---------
 
@@ -237,7 +237,7 @@ def describe_fault(
     )
     place = f"environment {variable_used}" if variable_used else str(file or "settings")
     if first["type"] == "extra_forbidden":
-        return f"{place}: {_describe_unknown(first['loc'])}."
+        return f"{place}: {_describe_unknown(first['loc'])}"
     wanted = _describe_expected(first["type"], first["msg"], where)
     actual = (
         ""
@@ -278,11 +278,10 @@ def _describe_unknown(where: tuple[int | str, ...]) -> str:
         if kind is not None:
             if key in kind.__class_vars__ and not key.startswith("_"):
                 value = json.dumps(getattr(kind, key))
-                return f"{path} is no setting: it is always {value}. Remove it"
+                return f"{path} is no setting: it is always {value}. Remove it."
             names = list(kind.model_fields)
             kinds = {"objectives": Objective} if kind is Source else {}
-    close = difflib.get_close_matches(key, names, 1, cutoff=0.0)
-    return f"unknown setting {path}" + (f"; the nearest is {close[0]}" if close else "")
+    return f"unknown setting {path}.{suggest_nearest(key, names)}"
 
 
 def _format_found(value: object) -> str:
@@ -454,9 +453,8 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
     for name in environment:
         upper = name.upper()
         if upper.startswith(ENV_PREFIX) and upper not in known | NOT_SETTINGS:
-            nearest = difflib.get_close_matches(upper, known, 1, cutoff=0.0)[0]
             raise BadSettingsError(
-                f"environment: unknown setting {name}; the nearest is {nearest}."
+                f"environment: unknown setting {name}.{suggest_nearest(upper, known)}"
             )
 
 

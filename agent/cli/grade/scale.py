@@ -51,12 +51,17 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
     from agent.imaging.stage_micrometer import measure
     from agent.orders.facts.scale_tracing import SCALE_CHECK
     from agent.service.data_folder import clock
+    from model import suggest_nearest
 
     settings = load_settings(context)
     if objective and not (by and (microscope or source)):
         raise UsageError("--objective needs --by and --microscope or --source for the record.")
-    if source and source not in {entry.name for entry in settings.sources}:
-        raise UsageError(f"--source: unknown source {source!r}. agent.toml lists the sources.")
+    sources = [entry.name for entry in settings.sources]
+    if source and source not in sources:
+        raise UsageError(
+            f"--source: unknown source {source!r}. agent.toml lists the sources."
+            f"{suggest_nearest(source, sources)}"
+        )
     if expected is not None and not 0 < expected < float("inf"):
         raise UsageError(
             f"--expected: write µm per pixel above 0, such as 0.172, instead of {expected}."

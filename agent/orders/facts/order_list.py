@@ -7,7 +7,6 @@ disagree leave the whole order out.
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import re
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 from agent.errors import UsageError
 from agent.site_time import CLOCKS_DIFFER
 from agent.store import Entry, Store
+from model import find_nearest, suggest_nearest
 from reports import gettext as _
 from reports import marked
 
@@ -176,9 +176,9 @@ def _iter_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
 def _normalise_column(name: str) -> str:
     plain = name.strip().casefold()
     column = GERMAN.get(plain, plain)
-    near = difflib.get_close_matches(column, (*COLUMNS, *GERMAN), 1, cutoff=A_SLIP)
+    near = find_nearest(column, (*COLUMNS, *GERMAN), cutoff=A_SLIP)
     if column not in COLUMNS and near:
-        raise UsageError(f"no column is called {name.strip()!r}; is {near[0]} meant?")
+        raise UsageError(f"no column is called {name.strip()!r}. Did you mean {near}?")
     return column
 
 
@@ -201,7 +201,8 @@ def _check(row: Mapping[str, str], subtypes: Collection[str]) -> None:
         subtype for subtype in _split(row.get("subtype", "")) if subtype not in subtypes
     ]:
         raise _BrokenRowError(
-            f"there is no subtype {strangers[0]!r}; known are {', '.join(subtypes)}"
+            f"there is no subtype {strangers[0]!r}; known are {', '.join(subtypes)}."
+            f"{suggest_nearest(strangers[0], subtypes)}"
         )
     if row.get("specimens") and not (row["specimens"].isdecimal() and int(row["specimens"]) > 0):
         raise _BrokenRowError(f"specimens: how many, found {row['specimens']!r}")

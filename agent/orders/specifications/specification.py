@@ -5,7 +5,6 @@ Two that apply, or a limit that cannot be judged, are reported and never chosen 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import tomllib
@@ -36,7 +35,7 @@ from agent.orders.judge.limit import (
 )
 from agent.settings.section import Section, Shown, describe_toml_fault
 from agent.store.numbers import fold_letters
-from model import Taxonomy
+from model import Taxonomy, find_nearest, suggest_nearest
 from reports import decimal, marked
 from reports import gettext as _
 
@@ -488,7 +487,7 @@ def _parse_entry(file: Path, number: int, entry: object) -> Specification:
     try:
         return Specification(**entry)
     except ValidationError as error:
-        raise SpecificationError(f"{where}: {_describe_fault(error)}.") from error
+        raise SpecificationError(f"{where}: {_describe_fault(error)}") from error
 
 
 def _describe_fault(error: ValidationError) -> str:
@@ -497,13 +496,12 @@ def _describe_fault(error: ValidationError) -> str:
     first = (strangers or errors)[0]  # a misspelt key is why another one is missing
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, Specification.model_fields, 1, cutoff=0.0)[0]
-        return f"no key is called {key}; the nearest is {near}"
+        return f"no key is called {key}.{suggest_nearest(key, Specification.model_fields)}"
     if first["type"] == "missing":
-        return f"{key} is missing"
+        return f"{key} is missing."
     message = _describe_wanted(first["type"], first["msg"])
     value = f", found {first['input']!r}" if key and "found" not in message else ""
-    return f"{key}: {message}{value}" if key else message
+    return f"{key}: {message}{value}." if key else f"{message}."
 
 
 def _describe_wanted(kind: str, message: str) -> str:
@@ -543,6 +541,8 @@ def iter_faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[
         if strangers := [name for name in entry.subtype if name not in known]:
             text = _("there is no subtype {name}; known are {known}.")
             text = text.format(name=repr(strangers[0]), known=", ".join(known))
+            if near := find_nearest(strangers[0], known):
+                text += " " + _("Did you mean {name}?").format(name=near)
             yield f"[[specification]] {entry.name}: {text}"
     in_force = _list_valid_days(specifications.entries)
     for (entry, days), (other, others) in combinations(

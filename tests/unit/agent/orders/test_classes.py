@@ -149,9 +149,9 @@ def test_forty_letters_are_kept_and_forty_one_refused(tmp_path):
         ('titel = "x"\n[[subtype]]\nname = "K"\n', "unknown key 'titel'"),
         (
             '[[subtype]]\nname = "K"\nsize = ["1"]\n',
-            "'K': unknown key 'size'; did you mean 'sizes'",
+            "Did you mean sizes?",
         ),
-        ('[[subtype]]\nname = "K"\nuntraind = []\n', "did you mean 'untrained'"),
+        ('[[subtype]]\nname = "K"\nuntraind = []\n', "Did you mean untrained?"),
         ('[[size]]\nname = "1"\nmaximum = 3\n[[subtype]]\nname = "K"\n', "unknown key 'maximum'"),
         ('subtypes_per_specimen = "two"\n[[subtype]]\nname = "K"\n', "write 'one', or 'several'"),
     ],

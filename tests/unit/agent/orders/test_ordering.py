@@ -287,7 +287,15 @@ def test_a_list_without_a_column_order_is_refused_with_what_was_found(ordering):
     assert "its first line has to name the column 'order'; found 'number,material'" in ordering.err
     listed.write_text("order,materiel,due\n4711,100Cr6,monday\n", encoding="utf-8")
     assert ordering.agent("orders", "import", listed) == 2
-    assert "no column is called 'materiel'; is material meant?" in ordering.err
+    assert "no column is called 'materiel'. Did you mean material?" in ordering.err
+
+
+def test_a_misspelt_subtype_in_a_list_names_the_nearest_one(ordering):
+    listed = ordering.folder / "monday.csv"
+    listed.write_text("order,subtype\n4711,g\n", encoding="utf-8")
+
+    assert ordering.agent("orders", "import", listed) == 1
+    assert "no subtype 'g'; known are B, G, M. Did you mean G?" in ordering.err
 
 
 def test_a_field_without_its_keys_is_listed_and_assigned_with_a_reason(ordering):

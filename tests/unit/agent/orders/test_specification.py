@@ -61,7 +61,7 @@ def test_a_lab_without_the_file_has_no_specifications(tmp_path):
 
 
 FAULTS = [
-    ('name = "ring-a"', 'naem = "ring-a"', "no key is called naem; the nearest is name"),
+    ('name = "ring-a"', 'naem = "ring-a"', "no key is called naem. Did you mean name?"),
     ('approved_by = "R. Stahl"', "", "approved_by is missing"),
     ('"7 or finer"', '"at least 7"', 'a limit is written "7 or finer"'),
     ('material = "100Cr6"', "", "it would apply to all"),

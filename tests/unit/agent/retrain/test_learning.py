@@ -120,6 +120,23 @@ def test_what_cannot_be_is_one_sentence_and_2(empty_lab, capsys):
         assert "Traceback" not in "".join(errors), words
 
 
+def test_a_misspelt_bundle_or_source_names_the_nearest_one(empty_lab, capsys):
+    bundle = empty_lab.folder / "data" / "bundles" / "20260101-0a1b2c3d"
+    bundle.mkdir(parents=True)
+    (bundle / "bundle.json").write_text("{}")
+
+    assert empty_lab.agent("models", "show", "20260101-0a1b2c3e") == 2
+    assert "Did you mean 20260101-0a1b2c3d?" in capsys.readouterr().err
+
+    source = '[[sources]]\nname = "axio"\nfolder = "in"\n'
+    (empty_lab.folder / "agent.toml").write_text(source)
+    picture(empty_lab.folder / "any.png")
+    code = empty_lab.agent("scale", "check", "any.png", "--division", "10um", "--source", "axoi")
+    assert code == 2
+    assert "unknown source 'axoi'" in (error := capsys.readouterr().err)
+    assert "Did you mean axio?" in error
+
+
 def test_what_was_noted_while_teaching_is_said_below_the_bars(taught_lab, capsys):
     (bundle,) = list_bundles(taught_lab.folder / "data")
 

@@ -60,15 +60,15 @@ def test_folders_next_to_each_other_are_accepted(tmp_path) -> None:
 
 
 WRONG = [
-    ('[site]\nnam = "x"', "unknown setting site.nam; the nearest is name."),
+    ('[site]\nnam = "x"', "unknown setting site.nam. Did you mean name?"),
     (
         "[retrain]\nmax_slowdown = 2",
         "retrain.max_slowdown is no setting: it is always 1.5. Remove it.",
     ),
-    ("[nigt]\nat = '22:00'", "unknown setting nigt; the nearest is night."),
+    ("[nigt]\nat = '22:00'", "unknown setting nigt. Did you mean night?"),
     (
         '[[sources]]\nname = "a"\nfolder = "a"\nquiet = 3',
-        "unknown setting sources.0.quiet; the nearest is quiet_s.",
+        "unknown setting sources.0.quiet. Did you mean quiet_s?",
     ),
     ("[night]\nat = '25:00'", 'night.at: write a time of day such as "23:30", found "25:00".'),
     ("[imaging]\num_per_px_range = [5.0, 0.1]", "both above 0, found [5.0, 0.1]."),
@@ -95,7 +95,7 @@ WRONG = [
     ("[imaging]\nmax_megapixels = inf", "max_megapixels: write an ordinary number, found"),
     (
         "[[sources]]\nname='a'\nfolder='a'\n[[sources.objectives]]\nname='50x'\num_per_pixel=1",
-        "unknown setting sources.0.objectives.0.um_per_pixel; the nearest is um_per_px.",
+        "unknown setting sources.0.objectives.0.um_per_pixel. Did you mean um_per_px?",
     ),
     ("[orders]\nmax_false_conform = true", "max_false_conform: write a number, found true."),
     (
@@ -119,7 +119,7 @@ def test_a_wrong_key_or_value_is_one_sentence_that_names_it(tmp_path) -> None:
 
 
 def test_a_misspelt_variable_names_the_nearest_one() -> None:
-    with pytest.raises(BadSettingsError, match="the nearest is AGENT_STORE__FOLDER"):
+    with pytest.raises(BadSettingsError, match="Did you mean AGENT_STORE__FOLDER"):
         settings.read(None, {"AGENT_STORE__FOLDR": "x"})
 
 
