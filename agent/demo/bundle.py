@@ -1,8 +1,8 @@
 """The bundle that the package ships, trained on drawn micrographs, for the demonstration only.
 
 `drawn.bundle` holds its files; what would make them large is stored differently and computed again:
-the weights of the network are bytes of the Lite0 package's file, windows are steps of their row,
-symmetric matrices halves of themselves. The SHA-256 in its manifest decide whether all is as it
+the weights of the network are bytes of the Lite0 package's file, symmetric matrices halves of
+themselves. The SHA-256 in its manifest decide whether all is as it
 was made. `drawn.json` states how; `python tests/bench/demo_bundle.py` makes both.
 """
 
@@ -36,8 +36,6 @@ PLACES: Final = "places.json"
 order of its axes there."""
 ARRAYS: Final = "arrays.safetensors"
 """The detector's tensors as they are stored."""
-WINDOWS: Final = "field.windows"
-STEPS: Final = "field.windows.steps"
 HALVES: Final = ("broad.whitens", "fine.whitens", "patch.whitens")
 """Symmetric matrices, of which the upper triangle is stored, row by row."""
 
@@ -161,8 +159,6 @@ def restore_arrays(stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]
         name: array.astype(np.float32) if array.dtype == np.float16 else array
         for name, array in stored.items()
     }
-    steps = arrays.pop(STEPS)
-    arrays[WINDOWS] = (stored[WINDOWS].astype(np.float32).T * steps).astype(np.float16)
     for name in HALVES:
         arrays[name] = restore_matrices(arrays[name])
     return arrays

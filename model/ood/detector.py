@@ -149,7 +149,7 @@ def _connected_region(mask: NDArray[np.bool_], start: tuple[int, ...]) -> NDArra
 
 _NEAREST = 3  # reference images listed per code
 
-FORM: Final = 6
+FORM: Final = 7
 """Format version: raise it when the tensors or facts of older bundles would be misread."""
 
 
@@ -407,18 +407,19 @@ class OodDetector:
     def score_description(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
         """Return the result of one field from the description of its maps."""
         compared = self._field_distance.compare(features.descriptor, features.windows.on_steel())
-        subtype = self._reference.subtypes[compared.nearest[0]]
+        subtype = self._reference.subtypes[compared.nearest]
         distances = compute_distances(self._places, features, subtype)
         z_scores = self._normalizer.z_scores(distances)
         score, look = self._field_distance.join(z_scores, compared, distances.area_px)
         scores = self._field_distance.reference_scores(field.microscope)
         p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
-        levels = self._normalizer.alarm_levels(alpha, distances.area_px)
-        levels[0] = min(levels[0], self._field_distance.compute_window_level(compared, alpha))
+        windows = map_distances(np.sqrt(compared.windows), features.windows.steel)
+        levels = [
+            self._field_distance.compute_window_level(compared, alpha),
+            *self._normalizer.alarm_levels(alpha, distances.area_px),
+        ]
         heat = compute_heat_map(
-            [map_distances(compared.windows, features.windows.steel), *distances.places],
-            features.tone.steel.shape,
-            levels,
+            [windows, *distances.places], features.tone.steel.shape, np.array(levels)
         )
         where, area_um2 = find_region(heat, features.tone, field)
         flagged = p_value <= alpha + 1e-12

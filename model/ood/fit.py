@@ -25,13 +25,7 @@ from model.ood import conformal
 from model.ood.detector import FORM, OodDetector, ReferenceImages
 from model.ood.feature_arrays import PLACES, VERSION, OodFeatures, from_arrays, to_arrays
 from model.ood.features import OodFeatureExtractor, build_ood_extractor
-from model.ood.field_distance import (
-    NATIVE,
-    ONE_SCALE,
-    FieldDistance,
-    ReferenceFields,
-    map_distances,
-)
+from model.ood.field_distance import NATIVE, ONE_SCALE, FieldDistance, ReferenceFields
 from model.ood.mahalanobis import Distances, Moments, Textures, compute_distances, normalize_rows
 from model.ood.score_normalization import MEASURED_PIECES, ScoreNormalizer, crop_middle_quarter
 from model.progress import Progress
@@ -268,7 +262,7 @@ def iter_fit_detector(
         yield Progress("strangeness", index + 1, total)
     reference = ReferenceFields(sums.descriptors, sums.windows, folds)
     held_out = reference.compare_held_out()
-    nearest = [subtypes[compared.nearest[0]] for compared in held_out]
+    nearest = [subtypes[compared.nearest] for compared in held_out]
     distances: dict[int, Distances] = {}
     pieces: dict[int, Distances] = {}
     quarters: dict[int, float] = {}
@@ -285,11 +279,7 @@ def iter_fit_detector(
                 ).distance
             yield Progress("strangeness", len(features) + len(distances), total)
     measured = [distances[index] for index in range(len(folds))]
-    maps = [
-        map_distances(compared.windows, steel)
-        for compared, steel in zip(held_out, sums.window_steel, strict=True)
-    ]
-    normalizer = ScoreNormalizer.fit(measured, maps, pieces)
+    normalizer = ScoreNormalizer.fit(measured, pieces)
     own_distances = np.array([compared.distance for compared in held_out])
     outliers = find_outliers(features.labels, features.codes, own_distances)
     yield Progress(
@@ -347,7 +337,6 @@ class _FeatureSums:
         self._last: list[NDArray[np.float32]] = []
         self.descriptors: list[NDArray[np.float32]] = []
         self.windows: list[NDArray[np.float32]] = []
-        self.window_steel: list[NDArray[np.bool_]] = []
         self._cells: dict[tuple[str, int, str], Moments] = {}
 
     def add(self, index: int, features: OodFeatures) -> None:
@@ -355,7 +344,6 @@ class _FeatureSums:
         self._last.append(features.whole[-1])
         self.descriptors.append(features.descriptor)
         self.windows.append(features.windows.on_steel())
-        self.window_steel.append(features.windows.steel)
         for name in PLACES:
             key = (name, int(self._folds[index]), self._subtypes[index])
             moments = Moments.from_vectors(getattr(features, name).on_steel())

@@ -193,8 +193,7 @@ class ScoreNormalizer:
     Args:
         looks: Subtype → (places, 2) float64, mean and standard deviation of the log distance of the
             farthest cells; "" holds for any other subtype.
-        peaks: (n, 1 + places) float64, ascending per column: the largest distance of a window and
-            of a cell, for each of `PLACES`.
+        peaks: (n, places) float64, ascending per column: the largest distance of a cell.
         sizes: Correction for the area of a field.
     """
 
@@ -203,17 +202,11 @@ class ScoreNormalizer:
     sizes: SizeCorrection
 
     @classmethod
-    def fit(
-        cls,
-        measured: Sequence[Distances],
-        windows: Sequence[NDArray[np.float32]],
-        pieces: Mapping[int, Distances],
-    ) -> Self:
+    def fit(cls, measured: Sequence[Distances], pieces: Mapping[int, Distances]) -> Self:
         """Fit the normalisation to the distances of the reference fields.
 
         Args:
             measured: Distances of each reference field, from models not fitted on it.
-            windows: Per reference field the map of the distances of its windows.
             pieces: Index → distances of that field's middle quarter, from the same models.
         """
         sizes = SizeCorrection.fit(measured, pieces)
@@ -225,9 +218,8 @@ class ScoreNormalizer:
             of_subtype = subtypes == subtype
             if of_subtype.sum() >= _OWN_STATISTICS_FROM:
                 looks[subtype] = _mean_std(raw[of_subtype])
-        maps = [[own, *distances.places] for own, distances in zip(windows, measured, strict=True)]
-        peaks = np.array([[one.max() for one in own] for own in maps], np.float64)
-        peaks[:, 1:] /= np.exp(shifts / 2)
+        peaks = np.array([[place.max() for place in own.places] for own in measured], np.float64)
+        peaks /= np.exp(shifts / 2)
         return cls(looks, np.sort(peaks, axis=0), sizes)
 
     def z_scores(self, distances: Distances) -> NDArray[np.float64]:
@@ -248,11 +240,11 @@ class ScoreNormalizer:
             area_px: Area of the field in pixels of the frame.
 
         Returns:
-            (1 + places,) float64, positive.
+            (places,) float64, positive.
         """
         rank = int(np.clip(np.floor(alpha * (len(self.peaks) + 1)), 1, len(self.peaks)))
         growth = np.exp(self.sizes.compute_shift(area_px) / 2)  # of no square
-        levels: NDArray[np.float64] = np.maximum(self.peaks[-rank] * [1.0, *growth], 1e-6)
+        levels: NDArray[np.float64] = np.maximum(self.peaks[-rank] * growth, 1e-6)
         return levels
 
 

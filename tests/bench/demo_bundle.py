@@ -61,22 +61,11 @@ def round_arrays(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         if name in shipped.HALVES:
             rows, columns = np.triu_indices(array.shape[1])
             stored[name] = array[:, rows, columns].astype(np.float16)
-        elif name == shipped.WINDOWS:
-            stored[name], stored[shipped.STEPS] = round_windows(array)
         elif name in {"embeddings", "field.reference"}:
             stored[name] = array.astype(np.float16)
         else:
             stored[name] = array
     return {name: np.ascontiguousarray(array) for name, array in stored.items()}
-
-
-def round_windows(windows: NDArray[np.float16]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return rows in steps, (d, m) int8, and a step for each, (m, 1), that keeps its length."""
-    exact = windows.astype(np.float64)
-    steps = np.abs(exact).max(axis=1, keepdims=True) / 127
-    codes = np.round(exact / steps)
-    lengths = np.linalg.norm(exact, axis=1) / np.linalg.norm(codes, axis=1)
-    return codes.astype(np.int8).T, lengths.astype(np.float32)[:, None]
 
 
 def round_bundle(path: Path, out: Path) -> Path:

@@ -13,9 +13,10 @@ from model.ood.feature_arrays import PLACES
 from model.ood.field_distance import (
     FieldDistance,
     ReferenceFields,
-    WindowMemory,
     compute_surprise,
+    find_directions,
     map_distances,
+    measure_deviations,
 )
 from model.ood.fit import Outlier, find_outliers, format_outliers
 
@@ -108,34 +109,47 @@ def test_a_field_whose_windows_are_partly_those_of_a_reference_image_is_usual(fi
     assert p_value(fitted, score) > 0.05
 
 
-def test_windows_are_compared_with_fields_like_the_whole_field_alone(fitted):
-    first, second = (unit_rows(20 + 5 * kind, kind, count=12) for kind in (0, 1))
-    stranger = np.concatenate([first[:11], second[:1]])
+def test_windows_are_compared_in_directions_that_differ_between_fields():
+    rng = np.random.default_rng(3)
+    between, within = np.eye(20)[:8], np.eye(20)[8:]
+    means = rng.normal(size=(300, 8)) @ between
+    covariance = between.T @ between * 0.01 + within.T @ within
 
-    compared = fitted.compare(descriptor(0, 0), stranger)
+    directions = find_directions(covariance, means + 0.01 * rng.normal(size=(300, 20)))
 
-    assert compared.windows.argmax() == 11  # though fields of the other kind have such windows
-    assert set((compared.nearest // 5 % 2).tolist()) == {0}
-    usual = fitted.compare(descriptor(0, 0), first)
-    assert compared.measure_contrast(-5.0) > usual.measure_contrast(-5.0)
+    assert directions.shape == (20, 8)
+    lengths = np.square(directions).sum(axis=1)
+    assert lengths[:8].min() > 1e4 * lengths[8:].max()
+    ridge = 0.01 * np.trace(covariance) / 20
+    variances = np.diag(directions.T @ (covariance + ridge * np.eye(20)) @ directions)
+    assert variances == pytest.approx(np.ones(8), rel=1e-3)
+
+
+def test_a_window_deviates_by_its_squared_distance_from_the_median_of_its_field():
+    windows = np.eye(4)[[0, 0, 0, 1, 2]]
+
+    deviations = measure_deviations(windows, np.eye(4, dtype=np.float32)[:, :3] * 2)
+
+    assert deviations == pytest.approx([1e-6, 1e-6, 1e-6, 8, 8])
+
+
+def test_a_field_far_from_all_others_but_alike_in_itself_has_no_unusual_window(fitted):
+    windows = unit_rows(0, 5, count=12)
+
+    own = fitted.compare(descriptor(0, 5), windows)
+
+    assert own.deviation < fitted.usual["deviations"][-1]
+    windows[3] = np.eye(WIDTH)[0]
+    assert fitted.compare(descriptor(0, 5), windows).deviation > fitted.usual["deviations"][-1]
+    assert fitted.compare(descriptor(0, 5), windows).windows.argmax() == 3
 
 
 def test_a_distance_map_has_the_mean_of_the_windows_that_cover_a_cell():
     steel = np.array([[True, True], [True, False]])
 
-    heat = map_distances(np.log([1.0, 3.0, 5.0]), steel)
+    heat = map_distances(np.array([1.0, 3.0, 5.0]), steel)
 
     assert heat == pytest.approx(np.array([[1, 2, 3], [3, 3, 3], [5, 5, 0]]))
-
-
-def test_of_many_fields_fewer_windows_are_kept():
-    few, many = (
-        WindowMemory.fit([unit_rows(i, 0, count=60) for i in range(count)]) for count in (10, 1000)
-    )
-
-    assert len(few.windows) == 10 * 48
-    assert len(many.windows) == 1000 * 16
-    assert np.diff(many.starts).tolist() == [16] * 1000
 
 
 @pytest.mark.parametrize(("area_px", "spread", "count"), [(250.0, 0.1, 1), (1e3, 0.05, 4)])
